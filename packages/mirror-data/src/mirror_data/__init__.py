@@ -1,0 +1,1 @@
+"""Slides, expression tables and clinical tables to one cohort store."""

@@ -1,0 +1,1 @@
+"""Commands of mirror-data, one file each."""

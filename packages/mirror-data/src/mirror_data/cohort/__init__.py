@@ -1,0 +1,1 @@
+"""Outcomes, splits and the demonstration cohort."""

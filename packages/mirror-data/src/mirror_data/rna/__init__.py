@@ -1,0 +1,1 @@
+"""Expression tables and gene selection."""

@@ -1,0 +1,1 @@
+"""Slides to bags of tile features: reader, tissue, grid, encoders, pipeline."""

@@ -1,0 +1,212 @@
+"""The bytes below a store: a local folder, or any fsspec URL (s3://, gs://, memory://).
+
+Both answer the same few questions. Only ``create`` decides races: it makes a key that must not exist yet. Paths are
+relative to the store, with ``/`` between parts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from mirror_data.errors import Busy, MirrorError, StoreError
+from mirror_data.store.schema import PRIVATE
+
+
+class Files(Protocol):
+    """Keys and bytes of one store."""
+
+    url: str
+
+    def read(self, key: str) -> bytes: ...  # raises KeyError
+    def write(self, key: str, data: bytes) -> None: ...  # durable on return
+    def create(self, key: str, data: bytes) -> None: ...  # raises FileExistsError
+    def exists(self, key: str) -> bool: ...
+    def keys(self, prefix: str) -> list[str]: ...  # every key below prefix, sorted
+    def children(self, prefix: str) -> list[str]: ...  # names one level below prefix, sorted
+    def delete(self, prefix: str) -> None: ...  # a key or everything below it
+    def claim(self, path: str) -> contextlib.AbstractContextManager[None]: ...  # raises Busy
+
+
+def open_files(url: str | os.PathLike) -> Files:
+    """Local folder for a path, fsspec for a URL with a scheme."""
+    text = os.fspath(url)
+    if "://" in text and not text.startswith("file://"):
+        return RemoteFiles(text)
+    return LocalFiles(Path(text.removeprefix("file://")))
+
+
+class LocalFiles:
+    """A store in a folder. Writes are on the disk when the call returns; ``create`` is a rename under a lock."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.url = str(root)
+
+    def read(self, key: str) -> bytes:
+        try:
+            return (self.root / key).read_bytes()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            raise KeyError(key) from None
+        except OSError as error:
+            raise _os_error(error, self.root / key, "read") from error
+
+    def write(self, key: str, data: bytes) -> None:
+        path = self.root / key
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _os_error(error, path, "write") from error
+
+    def create(self, key: str, data: bytes) -> None:
+        path = self.root / key
+        temporary = path.with_name(path.name + ".new")
+        with self.claim(key):
+            if path.exists():
+                raise FileExistsError(key)
+            self.write(f"{key}.new", data)
+            try:
+                _sync_folder(path.parent)
+                temporary.rename(path)
+                _sync_folder(path.parent)
+            except OSError as error:
+                raise _os_error(error, path, "write") from error
+
+    def exists(self, key: str) -> bool:
+        return (self.root / key).is_file()
+
+    def keys(self, prefix: str) -> list[str]:
+        base = self.root / prefix
+        if base.is_file():
+            return [prefix]
+        found = []
+        for folder, names, files in os.walk(base):
+            names[:] = [name for name in names if name != PRIVATE]
+            found += [(Path(folder) / name).relative_to(self.root).as_posix() for name in files]
+        return sorted(found)
+
+    def children(self, prefix: str) -> list[str]:
+        try:
+            return sorted(entry.name for entry in os.scandir(self.root / prefix) if entry.is_dir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def delete(self, prefix: str) -> None:
+        path = self.root / prefix
+        try:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise _os_error(error, path, "delete") from error
+
+    @contextlib.contextmanager
+    def claim(self, path: str) -> Iterator[None]:
+        """Hold the right to write ``path``; the system lets go of it when the process dies.
+
+        Raises:
+            Busy: another process holds it.
+        """
+        lock = self.root / PRIVATE / "locks" / hashlib.sha256(path.encode()).hexdigest()[:32]
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            file = lock.open("wb")
+        except OSError as error:
+            raise _os_error(error, lock, "write") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Busy(
+                    "BUSY",
+                    "another process is writing this item",
+                    file=self.url,
+                    key=path,
+                    hint="let it finish, then run again",
+                ) from None
+            yield
+
+
+class RemoteFiles:
+    """A store behind fsspec. Object stores have no rename; ``create`` is their conditional put."""
+
+    def __init__(self, url: str) -> None:
+        import fsspec
+
+        self.url = url.rstrip("/")
+        self.fs, self.base = fsspec.core.url_to_fs(self.url)
+
+    def _at(self, key: str) -> str:
+        return f"{self.base}/{key}" if key else self.base
+
+    def read(self, key: str) -> bytes:
+        try:
+            return self.fs.cat_file(self._at(key))
+        except (FileNotFoundError, IsADirectoryError):
+            raise KeyError(key) from None
+        except OSError as error:
+            raise _os_error(error, self._at(key), "read") from error
+
+    def write(self, key: str, data: bytes) -> None:
+        self.fs.pipe_file(self._at(key), data)
+
+    def create(self, key: str, data: bytes) -> None:
+        self.fs.pipe_file(self._at(key), data, mode="create")
+
+    def exists(self, key: str) -> bool:
+        return self.fs.isfile(self._at(key))
+
+    def keys(self, prefix: str) -> list[str]:
+        self.fs.invalidate_cache()
+        cut = len(self.fs._strip_protocol(self.base)) + 1
+        found = [self.fs._strip_protocol(name)[cut:] for name in self.fs.find(self._at(prefix))]
+        return sorted(key for key in found if not key.startswith(f"{PRIVATE}/"))
+
+    def children(self, prefix: str) -> list[str]:
+        self.fs.invalidate_cache()
+        try:
+            entries = self.fs.ls(self._at(prefix), detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(entry["name"].rstrip("/").rsplit("/", 1)[-1] for entry in entries if entry["type"] == "directory")
+
+    def delete(self, prefix: str) -> None:
+        if self.fs.exists(self._at(prefix)):
+            self.fs.rm(self._at(prefix), recursive=True)
+
+    @contextlib.contextmanager
+    def claim(self, path: str) -> Iterator[None]:
+        """Nothing to hold on an object store: ``create`` of the commit document decides who wins."""
+        yield
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _os_error(error: OSError, path: object, verb: str) -> MirrorError:
+    """The store's own error for a disk that is full, read-only or failing, naming the path."""
+    codes = {errno.ENOSPC: "DISK_FULL", errno.EDQUOT: "DISK_FULL", errno.EROFS: "READ_ONLY", errno.EACCES: "READ_ONLY"}
+    code = codes.get(error.errno or 0, "IO_ERROR")
+    hint = {
+        "DISK_FULL": "free some space and run again; what was committed is intact",
+        "READ_ONLY": "make the folder writable for you, or choose another --store",
+        "IO_ERROR": "check the disk; what was committed is intact",
+    }[code]
+    return StoreError(code, f"could not {verb} the store: {error.strerror}", file=path, hint=hint)

@@ -1,0 +1,59 @@
+"""Names, layout and version of the cohort store. ``docs/format.md`` is the normative description."""
+
+from __future__ import annotations
+
+from mirror_data.ids import to_key
+
+FORMAT_VERSION = 1
+BAG_CHUNK_ROWS = 256  # rows of one inner chunk of a bag
+PRIVATE = ".mirror"  # locks and logs; not part of the data tree
+
+RNA = "rna"
+PATIENTS = "patients"
+
+
+def is_record(path: str) -> bool:
+    """Whether a path is that of a record with records below it (a slide, a tiling, a run's fold), not a container."""
+    parts = path.split("/")
+    return (parts[0] == "slides" and len(parts) in (2, 4)) or (parts[0] == "runs" and len(parts) == 3)
+
+
+def slide(slide_id: str) -> str:
+    return f"slides/{to_key(slide_id)}"
+
+
+def tiling(slide_id: str, name: str) -> str:
+    return f"{slide(slide_id)}/tilings/{to_key(name)}"
+
+
+def features(slide_id: str, tiling_name: str, encoder: str) -> str:
+    return f"{tiling(slide_id, tiling_name)}/features/{to_key(encoder)}"
+
+
+def all_features(tiling_name: str, encoder: str) -> str:
+    """Pattern that stands for one encoder's features of every slide, as a parent of what is derived from them."""
+    return f"slides/*/tilings/{to_key(tiling_name)}/features/{to_key(encoder)}"
+
+
+def split(name: str) -> str:
+    return f"splits/{to_key(name)}"
+
+
+def genes(name: str, fold: int) -> str:
+    return f"genes/{to_key(name)}/fold_{fold}"
+
+
+def run(name: str, fold: int) -> str:
+    return f"runs/{to_key(name)}/fold_{fold}"
+
+
+def embeddings(run_name: str, fold: int, modality: str) -> str:
+    return f"{run(run_name, fold)}/embeddings/{to_key(modality)}"
+
+
+def predictions(run_name: str, fold: int, task: str) -> str:
+    return f"{run(run_name, fold)}/predictions/{to_key(task)}"
+
+
+def attention(run_name: str, fold: int, slide_id: str) -> str:
+    return f"{run(run_name, fold)}/attention/{to_key(slide_id)}"

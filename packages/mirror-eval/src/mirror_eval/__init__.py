@@ -1,0 +1,1 @@
+"""Evaluation: subtyping, survival, comparison, leakage audit, report."""

@@ -1,0 +1,1 @@
+"""Commands of mirror-eval, one file each."""

@@ -1,0 +1,1 @@
+"""The MIRROR network, its losses, its baselines and one training loop."""

@@ -1,0 +1,1 @@
+"""Methods that MIRROR is compared with."""

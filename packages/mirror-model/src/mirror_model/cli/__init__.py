@@ -1,0 +1,1 @@
+"""Commands of mirror-model, one file each."""
