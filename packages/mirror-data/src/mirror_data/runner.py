@@ -53,8 +53,8 @@ def run_units(
     """Run ``unit`` on every job; ``done`` hears of each result as it comes.
 
     With one worker the units run in this process. A worker that dies (a decoder's SIGSEGV, the kernel's memory killer)
-    breaks the pool: the units that were under way are then run again one at a time, each in a process of its own, so that
-    only the guilty one is lost.
+    breaks the pool: what had no answer by then is run again one at a time, each in a process of its own, so that only
+    the guilty one is lost.
     """
     if workers < 1:
         raise BadInput("BAD_OPTION", "at least one worker is needed", key="--workers", got=workers)

@@ -1,34 +1,36 @@
 """The cohort store: the one place where the three packages meet. See docs/format.md."""
 
 from mirror_data.store import schema
+from mirror_data.store.base import Store, create_store, open_store
 from mirror_data.store.check import CheckResult, Finding, check
-from mirror_data.store.io import (
-    Store,
-    create_store,
-    open_store,
+from mirror_data.store.io_runs import (
     read_attention,
     read_embeddings,
-    read_expression,
-    read_features,
-    read_genes,
-    read_patients,
     read_predictions,
     read_run,
-    read_slide,
-    read_split,
-    read_tiling,
     run_folds,
     write_attention,
     write_embeddings,
-    write_expression,
-    write_features,
-    write_genes,
-    write_patients,
     write_predictions,
     write_run,
+)
+from mirror_data.store.io_slides import (
+    read_features,
+    read_slide,
+    read_tiling,
+    write_features,
     write_slide,
-    write_split,
     write_tiling,
+)
+from mirror_data.store.io_tables import (
+    read_expression,
+    read_genes,
+    read_patients,
+    read_split,
+    write_expression,
+    write_genes,
+    write_patients,
+    write_split,
 )
 from mirror_data.store.records import (
     MODALITIES,

@@ -1,8 +1,8 @@
 """Bags: float16 (N, P) arrays in one uncompressed shard of 256-row chunks, each chunk with a CRC-32C.
 
 The layout is plain zarr 3 and any zarr library reads it. We read it ourselves because a checksum that nobody checks is
-worth nothing: the zarrs 0.2.3 codec pipeline skips the inner chunks' CRC when a whole shard is read (a flipped byte went
-unnoticed), and zarr-python's own pipeline, which checks, takes 2.5 times as long.
+worth nothing: the zarrs 0.2.3 codec pipeline skips the inner chunks' CRC when a whole shard is read (a flipped byte
+went unnoticed), and zarr-python's own pipeline, which checks, takes 2.5 times as long.
 """
 
 from __future__ import annotations

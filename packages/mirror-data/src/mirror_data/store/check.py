@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mirror_data.errors import StoreError
 from mirror_data.store import commit as rule
-from mirror_data.store.io import Store
+from mirror_data.store.base import Store
 
 
 @dataclass(frozen=True)

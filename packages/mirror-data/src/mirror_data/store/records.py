@@ -134,9 +134,9 @@ class Expression:
 class Patients:
     """Outcomes and covariates, indexed by patient_id, sorted.
 
-    Columns that the toolkit reads (others are covariates): ``subtype`` (str, missing allowed), ``time_days`` (float > 0,
-    missing allowed), ``event`` (float 1 = death or progression, 0 = censored; missing exactly where time_days is),
-    ``site`` (str), ``age`` (years), ``stage`` (str).
+    Columns that the toolkit reads (others are covariates): ``subtype`` (str, missing allowed), ``time_days`` (float
+    above 0, missing allowed), ``event`` (float 1 = death or progression, 0 = censored; missing exactly where time_days
+    is), ``site`` (str), ``age`` (years), ``stage`` (str).
     """
 
     table: pd.DataFrame
@@ -266,7 +266,7 @@ class Embeddings:
 
 @dataclass(frozen=True)
 class Predictions:
-    """A supervised method's own predictions, one row a patient: patient_id, part, then risk or a column prob_{class}."""
+    """A supervised method's own predictions, a row a patient: patient_id, part, then risk or columns prob_{class}."""
 
     run: str
     fold: int
