@@ -36,7 +36,7 @@ def bag_tree(name: str, values: np.ndarray) -> dict[str, bytes]:
             shards=(BAG_CHUNK_ROWS * chunks, width),
             compressors=[Crc32cCodec()],
             filters=None,
-            fill_value=np.nan,  # never equal to a chunk, so that every chunk is stored
+            config=rule.STORE_EVERY_CHUNK,
         )
         array[...] = values
 

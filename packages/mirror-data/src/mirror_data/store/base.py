@@ -124,7 +124,7 @@ def write_record(
 
     def fill(group: Any) -> None:
         for name, values in arrays.items():
-            group.create_array(name, data=np.ascontiguousarray(values))
+            group.create_array(name, data=np.ascontiguousarray(values), config=rule.STORE_EVERY_CHUNK)
         for name, element in elements.items():
             write_element(group, name, element)
 

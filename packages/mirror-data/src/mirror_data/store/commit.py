@@ -8,6 +8,7 @@ that the next writer sweeps away.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -48,9 +49,11 @@ def sha256(data: bytes | memoryview) -> str:
 def array_digest(values: np.ndarray) -> dict[str, Any]:
     """Shape, dtype and SHA-256 of an array's little-endian bytes in C order."""
     little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False)
-    return {"shape": list(values.shape), "dtype": values.dtype.name, "sha256": sha256(little.data.cast("B"))}
+    data = little.data.cast("B") if values.size else b""
+    return {"shape": list(values.shape), "dtype": values.dtype.name, "sha256": sha256(data)}
 
 
+STORE_EVERY_CHUNK = {"write_empty_chunks": True}  # a chunk equal to the fill value is stored like any other
 CONTAINER = canonical({"attributes": {}, "node_type": "group", "zarr_format": 3})
 
 
@@ -134,10 +137,8 @@ def _ensure_containers(files: Files, path: str) -> None:
             if not files.exists(document):
                 raise StoreError("INCOMPLETE", "the record above was never committed", file=files.url, key=above)
         elif not files.exists(document):
-            try:
+            with contextlib.suppress(FileExistsError):  # another writer made the same bytes a moment ago
                 files.create(document, CONTAINER)
-            except (FileExistsError, Busy):
-                continue  # another writer is making the same bytes
 
 
 def read_document(files: Files, path: str) -> Document:

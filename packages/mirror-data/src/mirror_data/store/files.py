@@ -72,7 +72,7 @@ class LocalFiles:
     def create(self, key: str, data: bytes) -> None:
         path = self.root / key
         temporary = path.with_name(path.name + ".new")
-        with self.claim(key):
+        with self._lock(key, wait=True):
             if path.exists():
                 raise FileExistsError(key)
             self.write(f"{key}.new", data)
@@ -119,6 +119,11 @@ class LocalFiles:
         Raises:
             Busy: another process holds it.
         """
+        with self._lock(path, wait=False):
+            yield
+
+    @contextlib.contextmanager
+    def _lock(self, path: str, *, wait: bool) -> Iterator[None]:
         lock = self.root / PRIVATE / "locks" / hashlib.sha256(path.encode()).hexdigest()[:32]
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
@@ -127,7 +132,7 @@ class LocalFiles:
             raise _os_error(error, lock, "write") from error
         with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             except BlockingIOError:
                 raise Busy(
                     "BUSY",
