@@ -1,0 +1,39 @@
+# make demo: the whole path on an embedded cohort.   make test: lint, types, tests.
+.PHONY: demo test test-long lint setup lock clean
+
+UV_VERSION := 0.13.9
+UV ?= .tools/bin/uv
+RUN := $(UV) run --frozen --no-sync
+DEMO ?= demo-cohort
+
+setup: .venv/.synced
+
+.tools/bin/uv:
+	python3 -m pip install --quiet --disable-pip-version-check --target .tools "uv==$(UV_VERSION)"
+
+# uv completes uv.lock on first use; skip-worktree keeps the completed file out of commits (see CONTRIBUTING.md).
+.venv/.synced: pyproject.toml packages/mirror-data/pyproject.toml packages/mirror-model/pyproject.toml packages/mirror-eval/pyproject.toml | $(filter .tools/bin/uv,$(UV))
+	git update-index --skip-worktree uv.lock 2>/dev/null || true
+	$(UV) sync --quiet
+	touch .venv/.synced
+
+demo: setup
+	$(RUN) tools/demo.sh $(DEMO)
+
+lint: setup
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) pyrefly check
+
+test: lint
+	$(RUN) pytest
+
+test-long: lint
+	$(RUN) pytest -m long
+
+lock: $(filter .tools/bin/uv,$(UV))
+	git update-index --no-skip-worktree uv.lock 2>/dev/null || true
+	python3 tools/lock.py $(UV)
+
+clean:
+	rm -rf .venv .tools .cache demo-cohort .pytest_cache .ruff_cache .hypothesis
