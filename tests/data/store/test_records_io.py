@@ -103,6 +103,12 @@ def test_bags_of_any_length(full_store, rows):
     np.testing.assert_array_equal(read_features(full_store, "S/1 ü", "256px", f"e{rows}").values, values)
 
 
+def test_a_bag_with_nan_is_never_committed(full_store):
+    with pytest.raises(BadInput, match="BAD_VALUE"):
+        write_features(full_store, Features("S/1 ü", "256px", "nan", np.full((3, 2), np.nan, np.float16)))
+    assert not full_store.has(schema.features("S/1 ü", "256px", "nan"))
+
+
 def test_an_all_zero_bag_is_stored_not_implied(full_store, tmp_path):
     write_features(full_store, Features("S/1 ü", "256px", "zero", np.zeros((300, 8), np.float16)))
     key = f"{schema.features('S/1 ü', '256px', 'zero')}/features/c/0/0"
@@ -130,7 +136,7 @@ def test_bytes_are_a_function_of_the_records(tmp_path: Path, everything):
     [
         (lambda: Fold(("a", "b"), (), ("b",)), "PATIENT_LEAK"),
         (lambda: Fold(("b", "a"), (), ()), "BAD_RECORD"),
-        (lambda: Features("s", "t", "e", np.full((2, 2), np.nan, np.float16)), "BAD_VALUE"),
+        (lambda: Features("s", "t", "e", np.full((2, 2), np.nan, np.float16)).require_finite(), "BAD_VALUE"),
         (lambda: Features("s", "t", "e", np.zeros((2, 2), np.float32)), "BAD_RECORD"),
         (lambda: Expression(("a", "a"), ("x", "y"), (), (), np.zeros((2, 0), np.float32), "z"), "DUPLICATE"),
         (lambda: patients(time_days=[-1.0], event=[1.0]), "BAD_TIME"),

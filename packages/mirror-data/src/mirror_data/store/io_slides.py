@@ -55,6 +55,7 @@ def read_tiling(store: Store, slide_id: str, name: str) -> Tiling:
 
 
 def write_features(store: Store, features: Features, *, parents: Parents | None = None, overwrite: bool = False) -> str:
+    features.require_finite()
     attributes = {
         "slide_id": features.slide_id,
         "tiling": features.tiling,
