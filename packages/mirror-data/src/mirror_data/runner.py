@@ -6,10 +6,11 @@ whatever order they finished in, so results never depend on the number of worker
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
@@ -90,8 +91,15 @@ def _pooled(
     running: dict[Future, int] = {}
     lost: list[int] = []
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for index in _take(waiting, workers):
-            running[pool.submit(_attempt, unit, jobs[index], name(jobs[index]))] = index
+
+        def start(count: int) -> None:
+            for index in itertools.islice(waiting, count):
+                try:
+                    running[pool.submit(_attempt, unit, jobs[index], name(jobs[index]))] = index
+                except BrokenProcessPool:
+                    lost.append(index)
+
+        start(workers)
         while running:
             finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
@@ -100,15 +108,9 @@ def _pooled(
                     keep(index, future.result())
                 except BrokenProcessPool:
                     lost.append(index)
-                    continue
-                if not lost:
-                    for following in _take(waiting, 1):
-                        running[pool.submit(_attempt, unit, jobs[following], name(jobs[following]))] = following
+            if not lost:
+                start(len(finished))
     return sorted([*lost, *waiting])
-
-
-def _take(waiting: Iterator[int], count: int) -> list[int]:
-    return [index for index, _ in zip(waiting, range(count), strict=False)]
 
 
 def _attempt(unit: Callable[[Job], Outcome], job: Job, name: str) -> Result[Outcome]:

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from mirror_data.errors import BadInput, Interrupted
+from mirror_data.runner import Failure, run_units, write_failures
+
+
+def square(number: int) -> int:
+    if number == 3:
+        raise BadInput("ODD_ONE", "three is not wanted", got=3, hint="leave it out")
+    if number == 5:
+        raise ZeroDivisionError("five")
+    return number * number
+
+
+def crash_on_two(number: int) -> int:
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return number
+
+
+def stop(number: int) -> int:
+    raise Interrupted("INTERRUPTED", "stopped")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_outcomes_come_in_order_and_failures_cost_one_item(workers):
+    results = run_units(square, range(7), name=str, workers=workers)
+    assert [result.outcome for result in results] == [0, 1, 4, None, 16, None, 36]
+    assert results[3].failure == Failure("3", "ODD_ONE", "three is not wanted (got 3)", "leave it out")
+    assert results[5].failure is not None
+    assert results[5].failure.code == "INTERNAL"
+
+
+def test_a_worker_that_dies_costs_one_item():
+    results = run_units(crash_on_two, range(5), name=str, workers=2)
+    assert [result.outcome for result in results] == [0, 1, None, 3, 4]
+    assert results[2].failure is not None
+    assert results[2].failure.code == "CRASHED"
+
+
+def test_an_interrupt_is_not_a_failure_of_the_item():
+    with pytest.raises(Interrupted):
+        run_units(stop, range(3), name=str)
+
+
+def test_every_result_is_told_once():
+    told = []
+    run_units(square, range(4), name=str, done=lambda result: told.append(result.id))
+    assert told == ["0", "1", "2", "3"]
+
+
+def test_zero_workers_are_refused():
+    with pytest.raises(BadInput, match="BAD_OPTION"):
+        run_units(square, range(4), name=str, workers=0)
+
+
+def test_failures_file_has_a_row_a_failure_and_goes_when_all_is_well(tmp_path: Path):
+    path = tmp_path / "deep" / "failures.jsonl"
+    write_failures(path, [Failure("a", "NO_MPP", "no mpp", "state it"), Failure("b", "CORRUPT", "bad", "copy it")])
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    assert rows[0] == {"id": "a", "code": "NO_MPP", "reason": "no mpp", "next_step": "state it"}
+    assert len(rows) == 2
+    write_failures(path, [])
+    assert not path.exists()
