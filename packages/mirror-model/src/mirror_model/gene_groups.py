@@ -1,0 +1,85 @@
+"""Genes in groups, so that each group can be a token of the RNA encoder.
+
+Shapes: n training patients, g genes, M groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from mirror_data.errors import BadInput
+
+
+def correlation_groups(values: np.ndarray, groups: int) -> list[np.ndarray]:
+    """Cut genes into groups of nearly equal size that vary together in the training patients.
+
+    Divisive clustering: the genes are ordered by their loading on their block's leading principal component and halved, again and
+    again, until a block is one group. Opposite signs end in different halves.
+
+    Args:
+        values: (n, g) standardised expression of the training patients.
+        groups: M, at most g.
+
+    Returns:
+        For each group the sorted columns of its genes.
+    """
+    genes = values.shape[1]
+    if not 1 <= groups <= genes:
+        raise BadInput("BAD_OPTION", "more gene groups than genes", key="model.rna_groups", expected=genes, got=groups)
+    sizes = [genes // groups + (k < genes % groups) for k in range(groups)]
+    found: list[np.ndarray] = []
+
+    def cut(columns: np.ndarray, first: int, last: int) -> None:
+        if last - first == 1:
+            found.append(np.sort(columns))
+            return
+        loading = _leading(values[:, columns].astype(np.float64))
+        ordered = columns[np.lexsort((columns, loading))]
+        middle = (first + last) // 2
+        left = sum(sizes[first:middle])
+        cut(ordered[:left], first, middle)
+        cut(ordered[left:], middle, last)
+
+    cut(np.arange(genes), 0, groups)
+    return found
+
+
+def _leading(block: np.ndarray) -> np.ndarray:
+    """Loadings (g,) of the first principal component of (n, g), signed so that their largest is positive."""
+    block = block - block.mean(0)
+    gram = block @ block.T if block.shape[0] <= block.shape[1] else block.T @ block
+    _, vectors = np.linalg.eigh(gram)
+    loading = vectors[:, -1] if block.shape[0] > block.shape[1] else block.T @ vectors[:, -1]
+    return loading * np.sign(loading[np.argmax(np.abs(loading))] or 1.0)
+
+
+def read_gene_sets(file: Path, symbols: Sequence[str], groups: int) -> list[np.ndarray]:
+    """Gene sets of a GMT file (name, description, symbols; tab separated) as groups of columns.
+
+    A gene may stand in several sets. Genes in none are shared out to ``groups`` further groups in their own order, so that no gene
+    is lost.
+
+    Raises:
+        BadInput: ``NOT_FOUND``, or ``NO_OVERLAP`` if no set holds one of the genes.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput("NOT_FOUND", "the gene sets cannot be read", file=file, got=error) from None
+    column = {symbol: k for k, symbol in enumerate(symbols) if symbol}
+    sets = [sorted({column[name] for name in line.split("\t")[2:] if name in column}) for line in lines]
+    found = [np.array(columns) for columns in sets if columns]
+    if not found:
+        raise BadInput("NO_OVERLAP", "no gene set holds a gene of this cohort", file=file, expected="gene symbols")
+    rest = np.setdiff1d(np.arange(len(symbols)), np.concatenate(found))
+    return found + [part for part in np.array_split(rest, min(groups, max(1, len(rest)))) if len(part)]
+
+
+def group_table(groups: Sequence[np.ndarray]) -> np.ndarray:
+    """Groups as one table: int64 (M, largest), columns of the genes, -1 where a group is smaller."""
+    table = np.full((len(groups), max(map(len, groups))), -1, dtype=np.int64)
+    for row, columns in enumerate(groups):
+        table[row, : len(columns)] = columns
+    return table
