@@ -1,0 +1,1 @@
+"""Figures of the report: matplotlib drawn to SVG that follows the page's light or dark theme."""

@@ -1,0 +1,109 @@
+"""The linear protocol's classifier: multinomial logistic regression with a ridge penalty chosen by inner validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import log_softmax
+
+from mirror_eval.ridge import Rotation, Scaler, choose_strength, deal, solve, strengths
+
+INNER_PARTS = 5
+
+
+@dataclass(frozen=True)
+class Logistic:
+    """A fitted multinomial logistic regression on D features."""
+
+    slopes: np.ndarray  # (D, K)
+    intercepts: np.ndarray  # (K,)
+    strength: float
+
+    def log_probability(self, features: np.ndarray) -> np.ndarray:
+        """(n, D) to (n, K)."""
+        return log_softmax(features @ self.slopes + self.intercepts, axis=1)
+
+    def probability(self, features: np.ndarray) -> np.ndarray:
+        """(n, D) to (n, K); rows sum to 1."""
+        return np.exp(self.log_probability(features))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A scaler and the classifier behind it, fitted on the same development patients."""
+
+    scaler: Scaler
+    model: Logistic
+
+    def probability(self, features: np.ndarray) -> np.ndarray:
+        """(n, D) unscaled features to (n, K)."""
+        return self.model.probability(self.scaler.apply(features))
+
+
+def fit_logistic(features: np.ndarray, label: np.ndarray, classes: int, strength: float) -> Logistic:
+    """Minimise the summed cross entropy + strength / 2 * |slopes|^2 over K slope vectors and K free intercepts.
+
+    Args:
+        features: (n, D). label: (n,) class numbers 0..K-1.
+        strength: > 0. For two classes this equals binary logistic regression with half the strength.
+    """
+    rotation = Rotation.fit(features)
+    slopes, intercepts = _fit_rotated(rotation.apply(features), rotation.scale, label, classes, strength)
+    return Logistic(rotation.axes @ slopes, intercepts, strength)
+
+
+def fit_probe(
+    features: np.ndarray, label: np.ndarray, classes: int, *, seed: int, scaler: Scaler | None = None
+) -> Probe:
+    """Fit scaler, strength and classifier on development patients.
+
+    The strength is the one with the least cross entropy over 5 inner parts, dealt by class (fewer where the rarest class
+    has fewer patients; the middle strength where a class has one patient only).
+
+    Args:
+        features: (n, D) unscaled. label: (n,) class numbers. seed: deals the inner parts.
+        scaler: one already fitted on development patients (few-shot); fitted here if None.
+    """
+    scaler = Scaler.fit(features) if scaler is None else scaler
+    scaled = scaler.apply(features)
+    strength = _chosen_strength(scaled, label, classes, seed)
+    return Probe(scaler, fit_logistic(scaled, label, classes, strength))
+
+
+def _chosen_strength(scaled: np.ndarray, label: np.ndarray, classes: int, seed: int) -> float:
+    candidates = strengths(scaled.shape[1])
+    parts = min(INNER_PARTS, int(np.bincount(label, minlength=classes).min()))
+    if parts < 2:
+        return float(candidates[len(candidates) // 2])
+    rotation = Rotation.fit(scaled)
+    rotated = rotation.apply(scaled)  # (n, r)
+
+    def held_out_loss(strength: float, fitted: np.ndarray, held: np.ndarray) -> float:
+        slopes, intercepts = _fit_rotated(rotated[fitted], rotation.scale, label[fitted], classes, strength)
+        return -float(log_softmax(rotated[held] @ slopes + intercepts, axis=1)[np.arange(len(held)), label[held]].sum())
+
+    return choose_strength(held_out_loss, deal(label, parts, seed), candidates)
+
+
+def _fit_rotated(
+    rotated: np.ndarray, scale: np.ndarray, label: np.ndarray, classes: int, strength: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes (r, K) and intercepts (K,) for rotated features (n, r)."""
+    n, r = rotated.shape
+    truth = np.eye(classes)[label]  # (n, K)
+    share = np.clip(truth.mean(axis=0), 1.0 / (n + 1), None)
+    bend = share * (1.0 - share) + 1e-3  # (K,) second derivative of the loss in a logit
+
+    def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        slopes, intercepts = parameters[: r * classes].reshape(r, classes), parameters[r * classes :]
+        log_p = log_softmax(rotated @ slopes + intercepts, axis=1)  # (n, K)
+        rest = np.exp(log_p) - truth
+        gradient = np.concatenate([(rotated.T @ rest + strength * slopes).ravel(), rest.sum(axis=0)])
+        return -float((truth * log_p).sum()) + 0.5 * strength * float((slopes**2).sum()), gradient
+
+    start = np.concatenate([np.zeros(r * classes), np.log(share)])
+    curvature = np.concatenate([(scale[:, None] ** 2 * bend + strength).ravel(), n * bend])
+    found = solve(objective, start, curvature)
+    intercepts = found[r * classes :]
+    return found[: r * classes].reshape(r, classes), intercepts - intercepts.mean()

@@ -1,0 +1,151 @@
+"""The linear protocol's survival model: discrete-time hazards in four bins, fitted as a convex problem.
+
+Times are cut at the quartiles of the development patients' uncensored times. In bin k (0-based) a patient still followed
+dies with hazard h_k = sigmoid(logit_k), and S_k = prod_{j <= k} (1 - h_j) is the chance to live beyond the right edge of
+bin k. A death in bin y costs -log S_{y-1} - log h_y, a censoring in bin y costs -log S_y. Risk = -sum_k S_k, higher =
+worse. Source: Zadeh and Schmid 2021, doi:10.1109/TPAMI.2020.2979450; design of the bins as in PORPOISE and MCAT.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.special import expit, log_expit
+
+from mirror_eval.ridge import Rotation, solve
+
+BINS = 4
+Slopes = Literal["shared", "per-bin"]
+
+
+@dataclass(frozen=True)
+class TimeBins:
+    """K bins of time: bin 0 is [0, edges[0]), bin k is [edges[k - 1], edges[k]); later times belong to the last bin."""
+
+    edges: np.ndarray  # float64 (K,), days: the right edges, rising
+
+    @staticmethod
+    def fit(time: np.ndarray, event: np.ndarray, bins: int = BINS) -> TimeBins:
+        """Cut at the quantiles of the uncensored times given; the last edge is the last time of all.
+
+        Raises:
+            ValueError: nobody had the event.
+        """
+        time, event = np.asarray(time, dtype=float), np.asarray(event, dtype=bool)
+        if not event.any():
+            raise ValueError("no event to cut bins by")
+        inner = np.quantile(time[event], np.arange(1, bins) / bins)
+        return TimeBins(np.unique(np.r_[inner, np.nextafter(time.max(), np.inf)]))
+
+    def of(self, time: np.ndarray) -> np.ndarray:
+        """The bin of each time."""
+        return np.minimum(np.searchsorted(self.edges, time, side="right"), len(self.edges) - 1)
+
+
+@dataclass(frozen=True)
+class DiscreteHazard:
+    """A fitted discrete-time linear hazard model on D features and K bins."""
+
+    bins: TimeBins
+    slopes: np.ndarray  # (D, K)
+    intercepts: np.ndarray  # (K,)
+    strength: float
+
+    def survival_at_edges(self, features: np.ndarray) -> np.ndarray:
+        """(n, K): chance to live beyond the right edge of each bin."""
+        return survival_of(features @ self.slopes + self.intercepts)
+
+    def risk(self, features: np.ndarray) -> np.ndarray:
+        """(n,), higher = worse."""
+        return -self.survival_at_edges(features).sum(axis=1)
+
+    def survival(self, features: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """(n, T): chance to live beyond each time, the hazard being constant within a bin; NaN beyond the last edge."""
+        knots = np.r_[0.0, self.bins.edges]
+        log_survival = np.log(np.maximum(self.survival_at_edges(features), 1e-300))
+        heights = np.concatenate([np.zeros((len(features), 1)), log_survival], axis=1)  # (n, K + 1)
+        index = np.clip(np.searchsorted(knots, times, side="right"), 1, len(knots) - 1)  # (T,) right knot
+        part = (times - knots[index - 1]) / (knots[index] - knots[index - 1])
+        found = np.exp(heights[:, index - 1] * (1.0 - part) + heights[:, index] * part)
+        return np.where(np.asarray(times) <= knots[-1], found, np.nan)
+
+
+def survival_of(logits: np.ndarray) -> np.ndarray:
+    """Logits of hazards (n, K) to survival at the right edges (n, K)."""
+    return np.exp(np.cumsum(log_expit(-logits), axis=1))
+
+
+def hazard_losses(logits: np.ndarray, bin_number: np.ndarray, event: np.ndarray) -> np.ndarray:
+    """Negative log-likelihood of each patient, (n,), lower is better.
+
+    Args:
+        logits: (n, K). bin_number: (n,) bin of the last time. event: (n,) True for death in that bin.
+    """
+    reached, died = _exposure(logits.shape, bin_number, event)
+    return -(np.where(reached & ~died, log_expit(-logits), 0.0) + np.where(died, log_expit(logits), 0.0)).sum(axis=1)
+
+
+def fit_hazard(
+    features: np.ndarray,
+    time: np.ndarray,
+    event: np.ndarray,
+    strength: float,
+    *,
+    slopes: Slopes = "shared",
+    bins: TimeBins | None = None,
+) -> DiscreteHazard:
+    """Minimise the summed loss + strength / 2 * |slopes|^2 with a free intercept a bin.
+
+    Args:
+        features: (n, D). time: (n,) days. event: (n,). strength: >= 0.
+        slopes: one slope vector for all bins ("shared", proportional odds), or one each ("per-bin", K times as many
+            parameters).
+        bins: cut on these patients if None.
+    """
+    bins = TimeBins.fit(time, event) if bins is None else bins
+    rotation = Rotation.fit(features)
+    found, intercepts = fit_rotated(rotation.apply(features), rotation.scale, bins, time, event, strength, slopes)
+    return DiscreteHazard(bins, rotation.axes @ found, intercepts, strength)
+
+
+def fit_rotated(
+    rotated: np.ndarray,
+    scale: np.ndarray,
+    bins: TimeBins,
+    time: np.ndarray,
+    event: np.ndarray,
+    strength: float,
+    slopes: Slopes,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Slopes (r, K) and intercepts (K,) for rotated features (n, r)."""
+    n, r = rotated.shape
+    count = len(bins.edges)
+    columns = 1 if slopes == "shared" else count
+    reached, died = _exposure((n, count), bins.of(time), event)
+    base = (died.sum(axis=0) + 0.5) / (reached.sum(axis=0) + 1.0)  # (K,)
+    bend = reached.sum(axis=0) / n * base * (1.0 - base)  # (K,) mean second derivative of the loss in a logit
+    bend_slopes = np.full(1, bend.sum()) if slopes == "shared" else bend
+
+    def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        theta, intercepts = parameters[: r * columns].reshape(r, columns), parameters[r * columns :]
+        logits = rotated @ theta + intercepts  # (n, K)
+        rest = np.where(reached, expit(logits), 0.0) - died  # (n, K)
+        loss = -(np.where(reached & ~died, log_expit(-logits), 0.0) + np.where(died, log_expit(logits), 0.0)).sum()
+        pulled = rest.sum(axis=1, keepdims=True) if slopes == "shared" else rest
+        gradient = np.concatenate([(rotated.T @ pulled + strength * theta).ravel(), rest.sum(axis=0)])
+        return float(loss) + 0.5 * strength * float((theta**2).sum()), gradient
+
+    start = np.concatenate([np.zeros(r * columns), np.log(base / (1.0 - base))])
+    curvature = np.concatenate([(scale[:, None] ** 2 * bend_slopes + strength).ravel(), n * bend])
+    found = solve(objective, start, curvature)
+    return np.broadcast_to(found[: r * columns].reshape(r, columns), (r, count)).copy(), found[r * columns :]
+
+
+def _exposure(shape: tuple[int, ...], bin_number: np.ndarray, event: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which bins each patient entered, and in which it died: two bool arrays (n, K)."""
+    bin_number, event = np.asarray(bin_number), np.asarray(event, dtype=bool)
+    steps = np.arange(shape[1])
+    died = (steps == bin_number[:, None]) & event[:, None]
+    return steps <= bin_number[:, None], died
