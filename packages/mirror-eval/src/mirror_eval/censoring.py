@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class CensoringCurve:
-    """Kaplan-Meier estimate of the chance G(t) to be still uncensored after time t; a right-continuous step function."""
+    """Kaplan-Meier estimate of the chance G(t) to be uncensored after time t; a right-continuous step function."""
 
     times: np.ndarray  # (T,) rising, distinct
     chance: np.ndarray  # (T,)

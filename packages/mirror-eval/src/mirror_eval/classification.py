@@ -1,8 +1,9 @@
 """Metrics of classification as plain NumPy functions. Every one is higher = better except `brier_score`.
 
-Shapes: n patients, K classes. ``label`` (n,) holds class numbers 0..K-1, ``probability`` (n, K) rows that sum to 1. Every
-function takes ``weight``: None, (n,), or (B, n) for B weightings of the same patients (the counts of B bootstrap samples,
-say); it returns a number, or (B,). NaN says that the metric is not defined: a class that should be there is not.
+Shapes: n patients, K classes. ``label`` (n,) holds class numbers 0..K-1, ``probability`` (n, K) rows that sum to 1.
+Every function takes ``weight``: None, (n,), or (B, n) for B weightings of the same patients (the counts of B
+bootstrap samples, say); it returns a number, or (B,). NaN says that the metric is not defined: a class that should be
+there is not.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Concordance of risks with survival: Harrell's C in O(n log n), Uno's C, and both under the weights of a bootstrap.
 
 A pair of patients is comparable when it is known who died first: i had the event, and j was followed longer, or was
-censored at the very time of i's event. Two events at one time are not comparable. A comparable pair is concordant when i
-has the higher risk, and counts one half when the two risks differ by at most ``tolerance``.
+censored at the very time of i's event. Two events at one time are not comparable. A comparable pair is concordant
+when i has the higher risk, and counts one half when the two risks differ by at most ``tolerance``.
 """
 
 from __future__ import annotations

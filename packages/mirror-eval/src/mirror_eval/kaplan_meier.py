@@ -44,7 +44,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class LogRank:
-    """A log-rank test: chi-squared statistic, its degrees of freedom, the two-sided p, events seen and expected a group."""
+    """A log-rank test: chi-squared statistic, degrees of freedom, p, and the events seen and expected in each group."""
 
     statistic: float
     p: float
@@ -96,8 +96,8 @@ def _interval(
 def log_rank(time: np.ndarray, event: np.ndarray, group: np.ndarray, strata: np.ndarray | None = None) -> LogRank:
     """Log-rank test that the groups share one survival curve, within each stratum.
 
-    Observed minus expected events and their covariance are summed over strata (outer folds, say) before the statistic is
-    formed, so that risks are only ever compared within a stratum.
+    Observed minus expected events and their covariance are summed over strata (outer folds, say) before the statistic
+    is formed, so that risks are only ever compared within a stratum.
 
     Args:
         time: (n,) follow-up times.

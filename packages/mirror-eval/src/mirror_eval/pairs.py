@@ -1,8 +1,8 @@
 """Counting concordant pairs of patients in O(n log n), with NumPy alone.
 
-The counting behind `concordance.py`: patients are ordered by time on one scale and by risk on the other, and a concordant
-pair is an inversion between the two orders. ``group`` numbers the times, doubled, plus 1 for the censored, so that at one
-time the events come first: those censored then lived longer.
+The counting behind `concordance.py`: patients are ordered by time on one scale and by risk on the other, and a
+concordant pair is an inversion between the two orders. ``group`` numbers the times, doubled, plus 1 for the censored,
+so that at one time the events come first: those censored then lived longer.
 """
 
 from __future__ import annotations

@@ -58,8 +58,8 @@ def fit_probe(
 ) -> Probe:
     """Fit scaler, strength and classifier on development patients.
 
-    The strength is the one with the least cross entropy over 5 inner parts, dealt by class (fewer where the rarest class
-    has fewer patients; the middle strength where a class has one patient only).
+    The strength is the one with the least cross entropy over 5 inner parts, dealt by class (fewer where the rarest
+    class has fewer patients; the middle strength where a class has one patient only).
 
     Args:
         features: (n, D) unscaled. label: (n,) class numbers. seed: deals the inner parts.

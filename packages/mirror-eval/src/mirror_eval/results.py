@@ -1,9 +1,9 @@
 """What an evaluation hands back: frozen records that the commands print and the report draws.
 
-Everywhere: ``sd`` is the population standard deviation over the outer folds (divided by the number of folds), ``low`` and
-``high`` are the 2.5 and 97.5 percentiles of the mean over folds when the test patients are drawn again within each fold,
-``risk`` is higher for a worse outlook, ``event`` is True for death or progression, times are in days. A fold in which a
-metric cannot be estimated holds NaN and is left out of the mean, never 0.
+Everywhere: ``sd`` is the population standard deviation over the outer folds (divided by the number of folds), ``low``
+and ``high`` are the 2.5 and 97.5 percentiles of the mean over folds when the test patients are drawn again within
+each fold, ``risk`` is higher for a worse outlook, ``event`` is True for death or progression, times are in days. A
+fold in which a metric cannot be estimated holds NaN and is left out of the mean, never 0.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class Counts:
     """Who took part. ``paired`` rows hold the same patients, those with every modality of the run."""
 
     cohort: Cohort
+    folds_of_split: int  # the run may have fewer
     outcome: int  # patients of the split that have a label or an outcome
     no_outcome: int  # patients of the split without one: left out
     one_modality: int  # with an outcome but not every modality: left out when paired
@@ -78,8 +79,8 @@ class FoldSurvival:
 class SubtypeResult:
     """Subtyping by one run.
 
-    ``predictions`` has a row a test patient, row and support set: fold, patient_id, modality, draw (0 outside few-shot),
-    label, then prob_<class> in the order of ``classes``.
+    ``predictions`` has a row a test patient, row and support set: fold, patient_id, modality, draw (0 outside
+    few-shot), label, then prob_<class> in the order of ``classes``.
     """
 
     run: str
@@ -98,9 +99,10 @@ class SubtypeResult:
 class SurvivalResult:
     """Survival analysis by one run.
 
-    ``predictions`` has a row a test patient, row and support set: fold, patient_id, modality, draw (0 outside few-shot),
-    risk, time_days, event, group ("high" or "low": above the median risk of the patients the model was fitted on; missing
-    where that median is not known). ``curves`` has one element a fold and row (linear protocol only).
+    ``predictions`` has a row a test patient, row and support set: fold, patient_id, modality, draw (0 outside
+    few-shot), risk, time_days, event, group ("high" or "low": above the median risk of the patients the model was
+    fitted on; missing where that median is not known). ``curves`` has one element a fold and row (linear protocol
+    only).
     """
 
     run: str

@@ -1,14 +1,121 @@
-"""Cross-modal retrieval by a run of the cohort store."""
+"""Cross-modal retrieval by a run of the cohort store: how well a slide finds its RNA, and RNA its slide."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
+from mirror_data.errors import BadInput, StoreError
 from mirror_data.store import Store
 
-from mirror_eval.results import RetrievalResult
+from mirror_eval.bootstrap import bootstrap_weights, score
+from mirror_eval.results import FoldRetrieval, RetrievalResult
+from mirror_eval.ridge import Rotation, Scaler, choose_strength, deal, strengths
+from mirror_eval.run_data import committed_folds, load_run
+
+PARTS = 5
+
+
+@dataclass(frozen=True)
+class RidgeMap:
+    """A linear map from slide features (n, D) to whitened principal components of RNA features, (n, c)."""
+
+    slide: Scaler
+    center: np.ndarray  # (E,)
+    whitener: np.ndarray  # (E, c)
+    slopes: np.ndarray  # (D, c)
+    strength: float
+
+    def similarity(self, slide: np.ndarray, rna: np.ndarray) -> np.ndarray:
+        """Cosine between the mapped slides (n, D) and RNA (m, E): (n, m)."""
+        mapped, target = self.slide.apply(slide) @ self.slopes, (rna - self.center) @ self.whitener
+        return _unit(mapped) @ _unit(target).T
 
 
 def retrieval(
     store: Store, run: str, *, k: int = 10, components: int = 50, seed: int = 0, resamples: int = 1000
 ) -> RetrievalResult:
-    """Recall@k of a linear map from slide embeddings to RNA embeddings, and back."""
-    raise NotImplementedError
+    """Recall@k among the test patients of each fold, from slide to RNA and back.
+
+    The embeddings of the two encoders are not aligned by themselves (heads that aligned them in training are gone),
+    so a ridge map from the slide embedding to the first whitened principal components of the RNA embedding is fitted
+    on the development patients, its strength chosen by 5 inner parts of them. Test patients are then compared by
+    cosine.
+
+    Args:
+        k: a patient counts as found among the k most similar of the other modality.
+        components: of the RNA embedding, at most; fewer where it has fewer.
+
+    Raises:
+        StoreError: ``MISSING`` run or an embedding. BadInput: ``BAD_OPTION``, ``NOT_ESTIMABLE``.
+    """
+    if k < 1 or components < 1:
+        raise BadInput("BAD_OPTION", "k and components must be at least 1", got=f"k {k}, components {components}")
+    everyone = {patient for fold in committed_folds(store, run)[1] for patient in fold.part_of()}
+    rows = {(row.modality, row.fold): row for row in load_run(store, run, everyone).rows}
+    folds = sorted({fold for modality, fold in rows if modality == "both"})
+    if not folds:
+        hint = "retrieval needs both modalities"
+        raise StoreError("MISSING", "the run embeds one modality only", key=f"runs/{run}", hint=hint)
+    found, forth, back = [], {}, {}
+    for fold in folds:
+        slide, rna = rows["slide", fold], rows["rna", fold]
+        fitted = fit_ridge_map(slide.develop, rna.develop, components, (seed, fold))
+        similarity = fitted.similarity(slide.test, rna.test)  # (m, m)
+        found.append(FoldRetrieval(fold, slide.test_ids, similarity, fitted.strength))
+        weight = bootstrap_weights(len(similarity), resamples, (seed, fold))
+        forth[fold] = [weight @ hits(similarity, k) / len(similarity)]
+        back[fold] = [weight @ hits(similarity.T, k) / len(similarity)]
+    metric, chance = f"recall_at_{k}", float(np.mean([min(1.0, k / len(one.patient_ids)) for one in found]))
+    return RetrievalResult(
+        run, k, score("slide_to_rna", metric, forth), score("rna_to_slide", metric, back), chance, tuple(found)
+    )
+
+
+def hits(similarity: np.ndarray, k: int) -> np.ndarray:
+    """Whether each row's own column is among its k greatest: float (n,). Others as similar as it come first."""
+    own = np.diagonal(similarity)[:, None]
+    return ((similarity >= own).sum(axis=1) - 1 < k).astype(float)
+
+
+def recall_at_k(similarity: np.ndarray, k: int) -> float:
+    """Share of rows whose own column (the diagonal) is among the k most similar, higher is better; chance is k / n.
+
+    Args:
+        similarity: (n, n), queries in rows.
+    """
+    return float(hits(similarity, k).mean())
+
+
+def fit_ridge_map(slide: np.ndarray, rna: np.ndarray, components: int, seed: tuple[int, ...] | int) -> RidgeMap:
+    """Fit on development patients: whitening of the RNA features (n, E), ridge map from the slide features (n, D).
+
+    The strength is the one with the least squared error on held-out inner parts.
+    """
+    center = rna.mean(axis=0)
+    principal = Rotation.fit(rna - center)
+    kept = slice(0, components)
+    whitener = principal.axes[:, kept] * (np.sqrt(len(rna)) / principal.scale[kept])
+    target = (rna - center) @ whitener  # (n, c), unit variance
+    scaler = Scaler.fit(slide)
+    scaled = scaler.apply(slide)
+    rotated = Rotation.fit(scaled)
+    scores = rotated.apply(scaled)  # (n, r)
+
+    def held_out_loss(strength: float, fitted: np.ndarray, held: np.ndarray) -> float:
+        theta = _ridge(scores[fitted], target[fitted], strength)
+        return float(((scores[held] @ theta - target[held]) ** 2).sum())
+
+    parts = deal(np.zeros(len(slide), dtype=int), min(PARTS, len(slide)), seed)
+    strength = choose_strength(held_out_loss, parts, strengths(slide.shape[1]))
+    return RidgeMap(scaler, center, whitener, rotated.axes @ _ridge(scores, target, strength), strength)
+
+
+def _ridge(features: np.ndarray, target: np.ndarray, strength: float) -> np.ndarray:
+    """Slopes (r, c) that minimise the summed squared error + strength * |slopes|^2."""
+    square = features.T @ features
+    return np.linalg.solve(square + strength * np.eye(len(square)), features.T @ target)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

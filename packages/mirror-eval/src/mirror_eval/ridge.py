@@ -1,12 +1,13 @@
-"""What every linear model of the protocol shares: scaling, a rotation that makes many features cheap, strengths, a solver.
+"""What every linear model of the protocol shares: scaling, a rotation that makes many features cheap, strengths, a
+solver.
 
-Shapes: n patients, D features, r <= min(n, D) rotated features. All models are sum of losses + strength / 2 * |slopes|^2
-with free intercepts: convex, so the answer does not depend on where the solver starts.
+Shapes: n patients, D features, r <= min(n, D) rotated features. All models are sum of losses + strength / 2 *
+|slopes|^2 with free intercepts: convex, so the answer does not depend on where the solver starts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,7 +37,7 @@ class Scaler:
 
 @dataclass(frozen=True)
 class Rotation:
-    """The directions that n patients span. Ridge slopes always lie in their span, so nothing is lost by fitting there."""
+    """The directions that n patients span. Ridge slopes always lie in their span: nothing is lost by fitting there."""
 
     axes: np.ndarray  # (D, r) orthonormal
     scale: np.ndarray  # (r,) root of the sum of squares along each axis
@@ -100,7 +101,7 @@ def choose_strength(
     return float(max(candidates[losses <= best + 1e-9 * abs(best)]))
 
 
-def deal(strata: np.ndarray, parts: int, seed: int) -> np.ndarray:
+def deal(strata: np.ndarray, parts: int, seed: Sequence[int] | int) -> np.ndarray:
     """Deal rows to ``parts`` parts, every stratum evenly: (n,) part of each row."""
     rng = np.random.default_rng(seed)
     order = np.concatenate([rng.permutation(np.flatnonzero(strata == s)) for s in np.unique(strata)])

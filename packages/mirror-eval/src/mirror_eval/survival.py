@@ -1,12 +1,55 @@
-"""Survival analysis by a run of the cohort store."""
+"""Survival analysis by a run of the cohort store: linear probe, few-shot probe, or the run's own risks."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from mirror_data.store import Store
+import numpy as np
+import pandas as pd
+from mirror_data.errors import BadInput, some
+from mirror_data.store import Store, read_patients, schema
 
-from mirror_eval.results import Cohort, Protocol, SurvivalResult
+from mirror_eval.bootstrap import bootstrap_weights, score
+from mirror_eval.brier import integrate, survival_brier
+from mirror_eval.concordance import uno_c, weighted_c
+from mirror_eval.few_shot import DRAWS, Shots
+from mirror_eval.kaplan_meier import kaplan_meier
+from mirror_eval.results import PROTOCOLS, Cohort, FoldCounts, FoldSurvival, Protocol, Score, SurvivalResult
+from mirror_eval.ridge import Scaler
+from mirror_eval.run_data import FoldRow, StoredData, load_predictions, load_run
+from mirror_eval.survival_head import TimeBins
+from mirror_eval.survival_probe import HEADS, Head, fit_survival_probe
+
+TASK = "survival"  # of stored predictions
+GRID = 100  # times at which survival is scored
+FOLLOWED = 0.9  # survival and Uno's C are scored up to this quantile of the development patients' times
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Predictions for the test patients of one fold, row and support set, with the outcomes they are scored by."""
+
+    modality: str
+    fold: int
+    draw: int
+    patient_ids: tuple[str, ...]
+    risk: np.ndarray  # (m,) higher = worse
+    time: np.ndarray  # (m,) days
+    event: np.ndarray  # (m,) bool
+    train_time: np.ndarray  # (n,) days: all development patients
+    train_event: np.ndarray  # (n,) bool
+    cut: float  # median risk of the patients fitted on; NaN where not known
+    times: np.ndarray  # (T,) days
+    survival: np.ndarray | None  # (m, T)
+    fitted: int
+    fitted_events: int
+    strength: float | None
+
+    @property
+    def horizon(self) -> float:
+        """Days up to which survival is scored, and Uno's tau."""
+        return float(self.times[-1])
 
 
 def evaluate_survival(
@@ -14,12 +57,195 @@ def evaluate_survival(
     run: str,
     *,
     protocol: Protocol = "linear",
-    head: Literal["discrete", "cox"] = "discrete",
+    head: Head = "discrete",
     cohort: Cohort = "paired",
     shots: int = 10,
-    draws: int = 20,
+    draws: int = DRAWS,
     seed: int = 0,
     resamples: int = 1000,
 ) -> SurvivalResult:
-    """Survival scores of a run over its outer folds."""
-    raise NotImplementedError
+    """Survival scores of a run over its outer folds, patient by patient.
+
+    ``linear``: frozen embeddings, scaled, and a linear head fitted on the fold's train and validation parts together,
+    its strength chosen by 5 inner parts of them. ``few-shot``: the same on ``shots`` patients a time bin, over
+    ``draws`` support sets (at least one event each); scaler and bins see all development patients. ``stored``: risks
+    that the run wrote itself. The test part is predicted once and never fitted on. Risks are only ever compared
+    within a fold.
+
+    Args:
+        head: "discrete" (four bins, one slope vector) or "cox".
+        cohort: "paired" scores the same patients in every row; "all" everyone who has what a row needs.
+        seed: deals inner parts, draws support sets and bootstrap samples.
+        resamples: bootstrap samples behind each interval.
+
+    Raises:
+        StoreError: ``MISSING`` run, embeddings, predictions or patients.
+        BadInput: ``NO_OVERLAP``, ``NOT_ESTIMABLE`` (no outcome, no event, no comparable pair), ``BAD_OPTION``.
+    """
+    if head not in HEADS:
+        raise BadInput("BAD_OPTION", "unknown head", key="head", expected=some(HEADS), got=head)
+    outcomes = read_patients(store).survival()
+    if not outcomes["event"].any():
+        hint = "give the store times and events with mirror-data outcomes"
+        got = f"{len(outcomes)} patients with an outcome"
+        raise BadInput("NOT_ESTIMABLE", "no patient has an event", key=schema.PATIENTS, got=got, hint=hint)
+    if protocol == "stored":
+        stored = load_predictions(store, run, TASK, outcomes.index)
+        tested, head_name = list(_stored(stored, outcomes)), "stored"
+        counts = stored.counts(_fold_counts(tested))
+    elif protocol in PROTOCOLS:
+        data = load_run(store, run, outcomes.index, cohort)
+        few = Shots(shots, draws) if protocol == "few-shot" else None
+        tested, head_name = [one for row in data.rows for one in _predicted(row, outcomes, head, few, seed)], head
+        counts = data.counts(cohort, _fold_counts(tested))
+    else:
+        raise BadInput("BAD_OPTION", "unknown protocol", key="protocol", expected=some(PROTOCOLS), got=protocol)
+    scores = _scores(tested, seed, resamples)
+    curves = tuple(_curve(one) for one in tested if protocol == "linear")
+    return SurvivalResult(run, protocol, head_name, scores, _table(tested), curves, counts)
+
+
+def _predicted(row: FoldRow, outcomes: pd.DataFrame, head: Head, few: Shots | None, seed: int) -> Iterator[Tested]:
+    """Fit on the development patients of one fold and row, predict its test patients."""
+    time, event = _outcome(outcomes, row.develop_ids)
+    if not event.any():
+        raise BadInput("NOT_ESTIMABLE", "no patient to fit on has an event", key=f"fold {row.fold}, {row.modality}")
+    scaler, bins = Scaler.fit(row.develop), TimeBins.fit(time, event)
+    sets = [np.arange(len(time))] if few is None else few.sets(bins.of(time), (seed, row.fold), needs=event)
+    times = score_times(time)
+    test_time, test_event = _outcome(outcomes, row.test_ids)
+    for draw, chosen in enumerate(sets):
+        probe = fit_survival_probe(
+            row.develop[chosen], time[chosen], event[chosen], seed=seed, head=head, bins=bins, scaler=scaler
+        )
+        yield Tested(
+            modality=row.modality,
+            fold=row.fold,
+            draw=draw,
+            patient_ids=row.test_ids,
+            risk=probe.risk(row.test),
+            time=test_time,
+            event=test_event,
+            train_time=time,
+            train_event=event,
+            cut=float(np.median(probe.risk(row.develop[chosen]))),
+            times=times,
+            survival=probe.survival(row.test, times),
+            fitted=len(chosen),
+            fitted_events=int(event[chosen].sum()),
+            strength=probe.model.strength if few is None else None,
+        )
+
+
+def _stored(stored: StoredData, outcomes: pd.DataFrame) -> Iterator[Tested]:
+    """The run's own risks for the test patients of every fold."""
+    parts = zip(stored.folds, stored.develop_ids, stored.develop, stored.test, strict=True)
+    for fold, develop_ids, develop, test in parts:
+        if "risk" not in test or not np.isfinite(test["risk"]).all():
+            raise BadInput("BAD_VALUE", "stored survival predictions need a finite risk", key=f"fold {fold}")
+        ids = tuple(test["patient_id"])
+        time, event = _outcome(outcomes, ids)
+        train_time, train_event = _outcome(outcomes, develop_ids)
+        yield Tested(
+            modality="stored",
+            fold=fold,
+            draw=0,
+            patient_ids=ids,
+            risk=test["risk"].to_numpy(float),
+            time=time,
+            event=event,
+            train_time=train_time,
+            train_event=train_event,
+            cut=float(np.median(develop["risk"])) if len(develop) else float("nan"),
+            times=score_times(train_time),
+            survival=None,
+            fitted=len(train_time),
+            fitted_events=int(train_event.sum()),
+            strength=None,
+        )
+
+
+def score_times(train_time: np.ndarray) -> np.ndarray:
+    """The 100 times at which survival is scored: evenly up to the 0.9 quantile of the development patients' times.
+
+    Beyond it few are followed, and the weights of the Brier score and of Uno's C grow without bound.
+    """
+    horizon = float(np.quantile(train_time, FOLLOWED))
+    return np.linspace(horizon / GRID, horizon, GRID)
+
+
+def _outcome(outcomes: pd.DataFrame, patients: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    rows = outcomes.loc[list(patients)]
+    return rows["time_days"].to_numpy(float), rows["event"].to_numpy(bool)
+
+
+def _values(one: Tested, weight: np.ndarray) -> dict[str, np.ndarray]:
+    """Each metric under each weighting, (B,)."""
+    train = (one.train_time, one.train_event)
+    values = {
+        "c_harrell": weighted_c(one.time, one.event, one.risk, weight),
+        "c_uno": uno_c(*train, one.time, one.event, one.risk, tau=one.horizon, weight=weight),
+    }
+    if one.survival is not None:
+        baseline = np.broadcast_to(kaplan_meier(*train).at(one.times), one.survival.shape)  # (m, T)
+        for name, survival in (("ibs", one.survival), ("ibs_km", baseline)):
+            errors = survival_brier(*train, one.time, one.event, survival, one.times, weight=weight)  # (B, T)
+            values[name] = integrate(one.times, errors)
+        values["ibs_skill"] = 1.0 - values["ibs"] / values["ibs_km"]
+    return values
+
+
+def _scores(tested: list[Tested], seed: int, resamples: int) -> tuple[Score, ...]:
+    """Every metric of every row; few-shot values are means over the support sets of a fold.
+
+    Raises:
+        BadInput: ``NOT_ESTIMABLE`` where no fold of a row has a comparable pair.
+    """
+    values = {}  # modality, metric: fold: one (1 + resamples,) a support set
+    for one in tested:
+        weight = bootstrap_weights(len(one.patient_ids), resamples, (seed, one.fold))
+        for name, found in _values(one, weight).items():
+            values.setdefault((one.modality, name), {}).setdefault(one.fold, []).append(found)
+    scores = tuple(score(modality, name, folds) for (modality, name), folds in values.items())
+    if any(np.isnan(one.mean) for one in scores if one.metric == "c_harrell"):
+        hint = "the test parts hold too few events"
+        raise BadInput("NOT_ESTIMABLE", "no fold has a pair of patients whose order of death is known", hint=hint)
+    return scores
+
+
+def _fold_counts(tested: list[Tested]) -> tuple[FoldCounts, ...]:
+    """A row's fold each; of support sets the mean number of events."""
+    events: dict[tuple[str, int], list[int]] = {}
+    for one in tested:
+        events.setdefault((one.modality, one.fold), []).append(one.fitted_events)
+    return tuple(
+        FoldCounts(
+            modality=one.modality,
+            fold=one.fold,
+            fitted=one.fitted,
+            tested=len(one.patient_ids),
+            strength=one.strength,
+            fitted_events=float(np.mean(events[one.modality, one.fold])),
+            tested_events=int(one.event.sum()),
+        )
+        for one in tested
+        if one.draw == 0
+    )
+
+
+def _curve(one: Tested) -> FoldSurvival:
+    assert one.survival is not None
+    outcome = (one.time, one.event, one.train_time, one.train_event)
+    return FoldSurvival(one.modality, one.fold, one.patient_ids, one.times, one.survival, *outcome)
+
+
+def _table(tested: list[Tested]) -> pd.DataFrame:
+    parts = []
+    for one in tested:
+        part = pd.DataFrame({"fold": one.fold, "patient_id": one.patient_ids, "modality": one.modality})
+        part["draw"] = one.draw
+        part["risk"], part["time_days"], part["event"] = one.risk, one.time, one.event
+        known = not np.isnan(one.cut)
+        part["group"] = np.where(one.risk > one.cut, "high", "low") if known else None
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
