@@ -11,7 +11,7 @@ import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from mirror_data.errors import BadInput, some
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -221,6 +221,22 @@ def option_names(section: type[BaseModel] = TrainConfig, above: str = "") -> lis
         else:
             names.append(f"{above}{name}")
     return names
+
+
+def describe_options(section: type[BaseModel] = TrainConfig, above: str = "") -> list[str]:
+    """A line for every option: its dotted name, default, choices and meaning."""
+    lines: list[str] = []
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            lines += describe_options(kind, f"{above}{name}.")
+            continue
+        choices = get_args(kind) if get_origin(kind) is Literal else ()
+        notes = [" | ".join(choices)] if choices else []
+        notes += [field.description] if field.description else []
+        default = "" if field.default is None else f" = {field.default}"
+        lines.append(f"{above}{name}{default}" + (f"    # {'; '.join(notes)}" if notes else ""))
+    return lines
 
 
 def _bad_option(error: ValidationError, file: Path | None) -> BadInput:

@@ -15,8 +15,8 @@ from mirror_data.errors import BadInput
 def correlation_groups(values: np.ndarray, groups: int) -> list[np.ndarray]:
     """Cut genes into groups of nearly equal size that vary together in the training patients.
 
-    Divisive clustering: the genes are ordered by their loading on their block's leading principal component and halved, again and
-    again, until a block is one group. Opposite signs end in different halves.
+    Divisive clustering: the genes are ordered by their loading on their block's leading principal component and
+    halved, again and again, until a block is one group. Opposite signs end in different halves.
 
     Args:
         values: (n, g) standardised expression of the training patients.
@@ -58,8 +58,8 @@ def _leading(block: np.ndarray) -> np.ndarray:
 def read_gene_sets(file: Path, symbols: Sequence[str], groups: int) -> list[np.ndarray]:
     """Gene sets of a GMT file (name, description, symbols; tab separated) as groups of columns.
 
-    A gene may stand in several sets. Genes in none are shared out to ``groups`` further groups in their own order, so that no gene
-    is lost.
+    A gene may stand in several sets. Genes in none are shared out to ``groups`` further groups in their own order, so
+    that no gene is lost.
 
     Raises:
         BadInput: ``NOT_FOUND``, or ``NO_OVERLAP`` if no set holds one of the genes.

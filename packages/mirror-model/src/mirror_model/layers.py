@@ -7,8 +7,8 @@ A mask is True where a token counts; tokens that do not count never reach those 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as nnf
 
 RNA_NORM_EPS = 1e-6  # of every LayerNorm on the RNA side, as published; the slide side has PyTorch's 1e-5
 _SHORT = 512  # tokens up to which bf16 softmax attention is faster spelled out than by the CPU's fused kernel
@@ -25,10 +25,23 @@ class ValueConvolution(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         B, T, D = values.shape
+        if self.kernel >= T:  # a sequence shorter than the filter: libraries convolve it slowly
+            return self._multiply(values)
         filters = self.weight.repeat_interleave(D // len(self.weight), 0)  # (H, K) -> (D, K)
         image = values.reshape(B, T, 1, D).permute(0, 3, 1, 2)  # (B, D, T, 1), channels last without a copy
-        mixed = F.conv2d(image, filters.view(D, 1, self.kernel, 1), padding=(self.kernel // 2, 0), groups=D)
+        mixed = nnf.conv2d(image, filters.view(D, 1, self.kernel, 1), padding=(self.kernel // 2, 0), groups=D)
         return mixed.permute(0, 2, 3, 1).reshape(B, T, D)
+
+    def _multiply(self, values: Tensor) -> Tensor:
+        """The same as a product with a banded matrix."""
+        B, T, D = values.shape
+        H = len(self.weight)
+        place = torch.arange(T, device=values.device)
+        tap = place[None, :] - place[:, None] + self.kernel // 2  # (T, T) which weight meets which value
+        inside = (tap >= 0) & (tap < self.kernel)
+        band = self.weight[:, tap.clamp(0, self.kernel - 1)] * inside  # (H, T, T)
+        mixed = band @ values.view(B, T, H, D // H).transpose(1, 2)  # (B, H, T, d)
+        return mixed.transpose(1, 2).reshape(B, T, D)
 
 
 class Attention(nn.Module):
@@ -74,7 +87,7 @@ class ExactAttention(Attention):
             if keys is not None:
                 scores = scores.masked_fill(~keys, torch.finfo(scores.dtype).min)
             return scores.softmax(-1).to(v.dtype) @ v
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=keys)
+        return nnf.scaled_dot_product_attention(q, k, v, attn_mask=keys)
 
     def cls_weights(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         q, k, _ = self.qkv(x).chunk(3, dim=-1)
@@ -88,8 +101,8 @@ class ExactAttention(Attention):
 class NystromAttention(Attention):
     """Attention through m landmarks (Xiong et al. 2021, doi 10.1609/aaai.v35i16.17664), as the published model has it.
 
-    Kept for parity. Two flaws: the pseudo-inverse is scaled by a maximum over the whole batch, so a bag's result depends
-    on the others; and the sequence is filled up in front with zeros that take part.
+    Kept for parity. Two flaws: the pseudo-inverse is scaled by a maximum over the whole batch, so a bag's result
+    depends on the others; and the sequence is filled up in front with zeros that take part.
     """
 
     def __init__(
@@ -102,14 +115,14 @@ class NystromAttention(Attention):
         if mask is not None:
             raise ValueError("nystrom attention knows no padding; give it bags of one size")
         left, middle, right, fill = self._kernels(q, k)
-        v = F.pad(v, (0, 0, fill, 0))
+        v = nnf.pad(v, (0, 0, fill, 0))
         return ((left @ middle) @ (right @ v))[:, :, fill:]
 
     def _kernels(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor, Tensor, int]:
         """Three factors of the attention matrix, (T', m), (m, m), (m, T') a head, and how many zeros stand in front."""
         B, H, T, d = q.shape
         fill = -T % self.landmarks
-        q, k = F.pad(q * d**-0.5, (0, 0, fill, 0)), F.pad(k, (0, 0, fill, 0))
+        q, k = nnf.pad(q * d**-0.5, (0, 0, fill, 0)), nnf.pad(k, (0, 0, fill, 0))
         q_mean = q.reshape(B, H, self.landmarks, -1, d).mean(3)  # (B, H, m, d)
         k_mean = k.reshape(B, H, self.landmarks, -1, d).mean(3)
         left = (q @ k_mean.transpose(-1, -2)).softmax(-1)
@@ -151,15 +164,17 @@ class PositionEncoder(nn.Module):
 
     def merged(self) -> tuple[Tensor, Tensor]:
         """Weight (D, 1, 7, 7) and bias (D,) of the one convolution."""
-        weight = self.conv7.weight + F.pad(self.conv5.weight, [1] * 4) + F.pad(self.conv3.weight, [2] * 4)
-        identity = F.pad(weight.new_ones(1, 1, 1, 1), [3] * 4)  # 1 in the middle
+        weight = self.conv7.weight + nnf.pad(self.conv5.weight, [1] * 4) + nnf.pad(self.conv3.weight, [2] * 4)
+        identity = nnf.pad(weight.new_ones(1, 1, 1, 1), [3] * 4)  # 1 in the middle
         biases = [conv.bias for conv in (self.conv7, self.conv5, self.conv3) if conv.bias is not None]
         return weight + identity, torch.stack(biases).sum(0)
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, s, s, D) -> (B, s, s, D)."""
-        weight, bias = self.merged()
-        mixed = F.conv2d(image.permute(0, 3, 1, 2), weight, bias, padding=3, groups=len(weight))
+        """(B, s, s, D) -> (B, s, s, D), in float32 on a CPU, where that is the faster."""
+        with torch.autocast(image.device.type, enabled=image.device.type != "cpu"):
+            weight, bias = self.merged()
+            image = image.to(weight.dtype) if image.device.type == "cpu" else image
+            mixed = nnf.conv2d(image.permute(0, 3, 1, 2), weight, bias, padding=3, groups=len(weight))
         return mixed.permute(0, 2, 3, 1)
 
 
@@ -187,7 +202,7 @@ class MLP(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.dropout(F.gelu(self.fc1(x))))
+        return self.fc2(self.dropout(nnf.gelu(self.fc1(x))))
 
 
 class TransformerBlock(nn.Module):

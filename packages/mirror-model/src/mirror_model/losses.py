@@ -7,8 +7,8 @@ Shapes: B patients, D width, N tokens, Z style size, K prototypes or time bins.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional as nnf
 
 
 def info_nce(slide: Tensor, rna: Tensor, logit_scale: Tensor) -> Tensor:
@@ -20,15 +20,15 @@ def info_nce(slide: Tensor, rna: Tensor, logit_scale: Tensor) -> Tensor:
     """
     logits = logit_scale * slide @ rna.T  # (B, B)
     pair = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, pair) + F.cross_entropy(logits.T, pair)) / 2
+    return (nnf.cross_entropy(logits, pair) + nnf.cross_entropy(logits.T, pair)) / 2
 
 
 def hidden_error(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """Mean squared error over what was hidden (equation (14)).
 
     Args:
-        prediction: (B, N, F) or (B, F), as ``target``.
-        mask: 1 where hidden; (B, N) for whole tokens, which then count by their mean over F, or the shape of ``target``.
+        prediction: (R, F), as ``target``.
+        mask: 1 where hidden; (R,) for whole tokens, which count by their mean over F, or (R, F).
     """
     error = (prediction - target).square()
     if mask.dim() < error.dim():
@@ -44,16 +44,16 @@ def kl_to_normal(mean: Tensor, logvar: Tensor) -> Tensor:
 def assignment_kl(slide: Tensor, rna: Tensor) -> Tensor:
     """Symmetric KL between the softmax of two sets of scores (B, K), averaged over B (equation (16), halved)."""
     p, q = slide.log_softmax(-1), rna.log_softmax(-1)
-    forward = F.kl_div(q, p, log_target=True, reduction="batchmean")  # KL(slide || rna)
-    backward = F.kl_div(p, q, log_target=True, reduction="batchmean")
+    forward = nnf.kl_div(q, p, log_target=True, reduction="batchmean")  # KL(slide || rna)
+    backward = nnf.kl_div(p, q, log_target=True, reduction="batchmean")
     return (forward + backward) / 2
 
 
 def survival_nll(logits: Tensor, time_bin: Tensor, event: Tensor, censored_weight: float = 1.0) -> Tensor:
     """Negative log-likelihood of discrete-time survival a patient (B,); Zadeh and Schmid, arXiv 1904.07413.
 
-    With h = sigmoid(logits) and S_k = prod_{j <= k} (1 - h_j): an event in bin y costs -log S_{y-1} - log h_y, a censored patient in
-    bin y costs -log S_y.
+    With h = sigmoid(logits) and S_k = prod_{j <= k} (1 - h_j): an event in bin y costs -log S_{y-1} - log h_y, a
+    censored patient in bin y costs -log S_y.
 
     Args:
         logits: (B, K).
@@ -62,14 +62,14 @@ def survival_nll(logits: Tensor, time_bin: Tensor, event: Tensor, censored_weigh
         censored_weight: factor of the censored patients' costs.
     """
     event = event.to(logits.dtype)
-    log_stay = F.logsigmoid(-logits).cumsum(-1)  # (B, K) log S_k
-    log_before = F.pad(log_stay, (1, 0))[:, :-1]  # log S_{k-1}, 0 for the first bin
+    log_stay = nnf.logsigmoid(-logits).cumsum(-1)  # (B, K) log S_k
+    log_before = nnf.pad(log_stay, (1, 0))[:, :-1]  # log S_{k-1}, 0 for the first bin
     y = time_bin.long().unsqueeze(-1)
-    died = -(log_before + F.logsigmoid(logits)).gather(-1, y).squeeze(-1)
+    died = -(log_before + nnf.logsigmoid(logits)).gather(-1, y).squeeze(-1)
     lived = -log_stay.gather(-1, y).squeeze(-1)
     return event * died + censored_weight * (1 - event) * lived
 
 
 def survival_risk(logits: Tensor) -> Tensor:
     """Risk (B,) of discrete-time hazard logits (B, K): minus the sum of survival over the bins; higher is worse."""
-    return -F.logsigmoid(-logits).cumsum(-1).exp().sum(-1)
+    return -nnf.logsigmoid(-logits).cumsum(-1).exp().sum(-1)

@@ -1,7 +1,7 @@
 """MIRROR: two encoders, alignment heads, retention modules and the style clustering module (paper, figure 2).
 
-Shapes: Bs patients with slides, Br patients with RNA (the same patient may be in both), N tiles, P tile features, G genes, D width,
-Z style size, K prototypes.
+Shapes: Bs patients with slides, Br patients with RNA (the same patient may be in both), N tiles, P tile features,
+G genes, D width, Z style size, K prototypes.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as nnf
 
 from mirror_model.config import LossConfig, ModelConfig
 from mirror_model.layers import MLP
@@ -23,7 +23,7 @@ from mirror_model.retention import (
     make_slide_retention,
 )
 from mirror_model.rna_encoder import GroupedLinear, RnaTokens, make_rna_encoder
-from mirror_model.slide_encoder import SlideEncoder, SlideTokens
+from mirror_model.slide_encoder import SlideEncoder, SlideTokens, groups_of
 
 
 @dataclass(frozen=True)
@@ -88,13 +88,13 @@ class StyleModule(nn.Module):
         hidden = self.encoder(embedding)  # (B, style_out)
         mean, logvar = self.mean(hidden).float(), self.logvar(hidden).float()  # (B, Z)
         z = mean + torch.exp(logvar / 2) * (torch.randn_like(mean) if noise is None else noise)
-        scores = F.linear(self.decoder(z), self.prototypes)  # (B, K)
+        scores = nnf.linear(self.decoder(z), self.prototypes)  # (B, K)
         return Style(mean, logvar, scores.float())
 
     @torch.no_grad()
     def normalise_prototypes(self) -> None:
         """Give every prototype length 1; called before every step."""
-        self.prototypes.copy_(F.normalize(self.prototypes, dim=1))
+        self.prototypes.copy_(nnf.normalize(self.prototypes, dim=1))
 
 
 class Mirror(nn.Module):
@@ -126,7 +126,8 @@ class Mirror(nn.Module):
         """Encode both modalities of a batch and run every module that is switched on.
 
         Args:
-            tiles: (Bs, N, P) of the patients that have slides; ``counts`` (Bs,) as `SlideEncoder` takes them.
+            tiles: (Bs, N, P) of the patients that have slides; rows beyond a bag's own count are ignored.
+            counts: (Bs,) tiles of each bag, at least 1; all N where None.
             expression: (Br, G) of the patients that have RNA.
         """
         noise = noise or Noise()
@@ -135,16 +136,29 @@ class Mirror(nn.Module):
         return MirrorOutput(slide, rna, self.log_scale.exp())
 
     def slide_side(self, tiles: Tensor, counts: Tensor | None, noise: Noise) -> Side:
-        encoded: SlideTokens = self.slide(tiles, counts)
-        retained = None
-        if self.slide_retention is not None:
-            valid, tokens = encoded.valid, encoded.tokens
-            counts = torch.full((len(tokens),), tokens.shape[1]) if counts is None else counts
-            mask = self._mask(tokens, counts.to(tokens.device), noise.slide_mask)
-            target = self._latent(tokens) if self._is_latent else tiles[:, : tokens.shape[1]]
-            prediction = self.slide_retention(encoded.embedding, tokens, valid, mask)
-            retained = Retained(prediction.float(), target.float(), mask)
-        return self._side(encoded.embedding, self.slide_alignment, retained, noise.slide_style)
+        """Encode and rebuild group by group of like bags; embeddings in the batch's order."""
+        counts = torch.full((len(tiles),), tiles.shape[1]) if counts is None else counts
+        rows, embeddings, parts = [], [], []
+        for group in groups_of(counts):
+            own = tiles[group.rows, : group.tiles] if len(group.rows) < len(tiles) else tiles[:, : group.tiles]
+            encoded = self.slide(own, group.counts)
+            rows.append(group.rows)
+            embeddings.append(encoded.embedding)
+            if self.slide_retention is not None:
+                drawn = None if noise.slide_mask is None else noise.slide_mask[group.rows, : group.tiles]
+                parts.append(self._retain_tiles(self.slide_retention, encoded, own, group.counts, drawn))
+        back = torch.cat(rows).argsort().to(tiles.device)
+        embedding = torch.cat(embeddings)[back] if len(embeddings) > 1 else embeddings[0]
+        return self._side(embedding, self.slide_alignment, _joined(parts), noise.slide_style)
+
+    def _retain_tiles(
+        self, module: TokenRetention, encoded: SlideTokens, tiles: Tensor, counts: Tensor, noise: Tensor | None
+    ) -> Retained:
+        """Tile tokens are hidden; the target is those tokens, or the tiles themselves."""
+        mask = self._mask(encoded.tokens, counts.to(tiles.device), noise)  # (B, N)
+        target = self._latent(encoded.tokens) if self._is_latent else tiles
+        prediction = module(encoded.embedding, encoded.tokens, encoded.valid, mask)
+        return Retained(prediction.flatten(0, 1).float(), target.flatten(0, 1).float(), mask.flatten())
 
     def rna_side(self, expression: Tensor, noise: Noise) -> Side:
         encoded: RnaTokens = self.rna(expression)
@@ -164,9 +178,9 @@ class Mirror(nn.Module):
     def align(self, embedding: Tensor, head: nn.Linear) -> Tensor:
         """The aligned vector (B, D) in float32."""
         if self.config.normalize == "before":
-            return head(F.normalize(embedding.float(), dim=-1)).float()
+            return head(nnf.normalize(embedding.float(), dim=-1)).float()
         aligned = head(embedding).float()
-        return F.normalize(aligned, dim=-1) if self.config.normalize == "after" else aligned
+        return nnf.normalize(aligned, dim=-1) if self.config.normalize == "after" else aligned
 
     @property
     def _is_latent(self) -> bool:
@@ -199,11 +213,13 @@ class Mirror(nn.Module):
         mask = self._mask(encoded.tokens, torch.full((B,), M, device=encoded.tokens.device), noise)  # (B, M)
         prediction = module(encoded.embedding, encoded.tokens, None, mask).float()
         if self._is_latent:
-            return Retained(prediction, self._latent(encoded.tokens).float(), mask)
+            target = self._latent(encoded.tokens).float()
+            return Retained(prediction.flatten(0, 1), target.flatten(0, 1), mask.flatten())
         grouped = self.rna.embedding
         assert isinstance(grouped, GroupedLinear)
         real = (grouped.groups >= 0).float()  # (M, W)
-        return Retained(prediction, grouped.gather(expression).float(), mask.unsqueeze(-1) * real)
+        target, counted = grouped.gather(expression).float(), mask.unsqueeze(-1) * real  # (B, M, W)
+        return Retained(prediction.flatten(0, 1), target.flatten(0, 1), counted.flatten(0, 1))
 
     @torch.no_grad()
     def before_step(self) -> None:
@@ -211,3 +227,10 @@ class Mirror(nn.Module):
         if self.style is not None:
             self.style.normalise_prototypes()
         self.log_scale.clamp_(max=torch.tensor(self.config.max_logit_scale).log().item())
+
+
+def _joined(parts: list[Retained]) -> Retained | None:
+    """The groups' tokens one after another."""
+    if len(parts) < 2:
+        return parts[0] if parts else None
+    return Retained(*(torch.cat([getattr(part, name) for part in parts]) for name in ("prediction", "target", "mask")))

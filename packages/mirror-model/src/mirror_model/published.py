@@ -1,7 +1,7 @@
 """Weights of the published implementation in our network.
 
-The names are those of the golden file (``slide.*``, ``rna.*``, ``style_*``, ``prototypes.weight``, ``logit_scale``); shapes are
-the published ones.
+The names are those of the golden file (``slide.*``, ``rna.*``, ``style_*``, ``prototypes.weight``, ``logit_scale``);
+shapes are the published ones.
 """
 
 from __future__ import annotations

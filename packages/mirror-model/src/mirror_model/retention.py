@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as nnf
 
 from mirror_model.config import ModelConfig
 from mirror_model.layers import RNA_NORM_EPS, AttentionBlock, ChunkBlock, TransformerBlock
@@ -18,11 +18,11 @@ from mirror_model.slide_encoder import make_attention
 
 @dataclass(frozen=True)
 class Retained:
-    """What was rebuilt, of what, and where it had been hidden."""
+    """What was rebuilt, of what, and where it had been hidden; R tokens of all patients, or B vectors."""
 
-    prediction: Tensor  # (B, N, F) tokens or (B, F) a vector
-    target: Tensor  # as prediction
-    mask: Tensor  # (B, N), (B, F) or (B, N, F): 1 where it counts in the loss
+    prediction: Tensor  # (R, F)
+    target: Tensor  # (R, F)
+    mask: Tensor  # (R,) or (R, F): 1 where it counts in the loss
 
 
 def draw_mask(noise: Tensor, counts: Tensor, ratio: float) -> Tensor:
@@ -65,13 +65,13 @@ class TokenRetention(_Decoder):
     def forward(self, embedding: Tensor, tokens: Tensor, valid: Tensor | None, mask: Tensor) -> Tensor:
         """Embedding (B, D) and tokens (B, N, D), of which those with ``mask`` (B, N) are hidden -> (B, N, F)."""
         x = self.embed(torch.cat([embedding.unsqueeze(1).to(tokens.dtype), tokens], 1))  # (B, 1 + N, D)
-        hidden = F.pad(mask, (1, 0)).unsqueeze(-1).to(x.dtype)  # (B, 1 + N, 1)
+        hidden = nnf.pad(mask, (1, 0)).unsqueeze(-1).to(x.dtype)  # (B, 1 + N, 1)
         x = x * (1 - hidden) + self.mask_token * hidden + self._positions(tokens.shape[1], valid)
         if valid is None:
             for block in self.blocks:
                 x = block(x)
         else:
-            keys = F.pad(valid, (1, 0), value=True)
+            keys = nnf.pad(valid, (1, 0), value=True)
             for block in self.blocks:
                 x = block(x, keys)
         return self.head(self.norm(x))[:, 1:]
@@ -85,7 +85,7 @@ class TokenRetention(_Decoder):
         counts = torch.full((1, 1), tokens) if valid is None else valid.sum(1, keepdim=True)
         counts = counts.to(place.device)
         index = torch.where(counts <= table, place, place * table // counts).clamp_max(table - 1)
-        return self.position[F.pad(index + 1, (1, 0))]
+        return self.position[nnf.pad(index + 1, (1, 0))]
 
 
 class VectorRetention(_Decoder):

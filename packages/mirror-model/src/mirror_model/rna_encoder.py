@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as nnf
 
 from mirror_model.config import ModelConfig
 from mirror_model.layers import RNA_NORM_EPS, ChunkBlock, TransformerBlock
@@ -32,7 +32,7 @@ class GeneEmbedding(nn.Module):
         self.norm = nn.LayerNorm(2 * dim, RNA_NORM_EPS)
 
     def forward(self, expression: Tensor) -> Tensor:
-        return self.fc2(self.norm(F.gelu(self.fc1(expression))))
+        return self.fc2(self.norm(nnf.gelu(self.fc1(expression))))
 
 
 class ChunkEncoder(nn.Module):
@@ -75,7 +75,7 @@ class GroupedLinear(nn.Module):
 
     def gather(self, expression: Tensor) -> Tensor:
         """The genes of each group (B, M, W), 0 where a group is smaller."""
-        padded = F.pad(expression, (0, 1))  # a column of zeros for index -1
+        padded = nnf.pad(expression, (0, 1))  # a column of zeros for index -1
         return padded[:, self.groups]
 
     def forward(self, expression: Tensor) -> Tensor:

@@ -1,29 +1,61 @@
 """The slide encoder: tiles of a bag to tokens and one embedding (paper, equation (1); a modified TransMIL).
 
-Shapes: B bags, N most tiles of a bag, P tile features, D width, L places of the largest square.
+Bags of a batch are encoded in groups whose tiles fill a square of the same side: a bag's result depends neither on the
+others in the batch nor on padding, and little work is spent on padding.
+
+Shapes: B bags, N most tiles of a bag, n tiles of one bag, s = ceil(sqrt(n)) side of its square, P tile features,
+D width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional as nnf
 
 from mirror_model.config import ModelConfig
 from mirror_model.layers import Attention, AttentionBlock, ExactAttention, NystromAttention, PositionEncoder
-from mirror_model.squares import Squares, lay_out
 
 
 @dataclass(frozen=True)
 class SlideTokens:
-    """What the encoder makes of a batch of bags."""
+    """What the encoder makes of bags whose squares have one side."""
 
     embedding: Tensor  # (B, D) CLS, or the attention pool; plus the mean skip where there is one
     tokens: Tensor  # (B, N, D)
     valid: Tensor | None  # (B, N) whether a token is a tile; None where all are
     weights: Tensor | None  # (B, N) weight of each tile in the embedding, sums to 1; when asked for
+
+
+@dataclass(frozen=True)
+class Group:
+    """The bags of a batch whose squares have one side."""
+
+    rows: Tensor  # (b,) places in the batch
+    counts: Tensor  # (b,) tiles of each, on the CPU
+    side: int
+
+    @property
+    def tiles(self) -> int:
+        """Most tiles of a bag of the group."""
+        return int(self.counts.max())
+
+
+def sides_of(counts: Tensor) -> Tensor:
+    """Side of the square that holds each bag; exact, as integers have exact square roots in double."""
+    return counts.double().sqrt().ceil().long()
+
+
+def groups_of(counts: Tensor) -> Iterator[Group]:
+    """The groups of a batch of bags with ``counts`` (B,) tiles, each at least 1; small squares first."""
+    counts = counts.cpu()
+    sides = sides_of(counts)
+    for side in sides.unique().tolist():
+        rows = (sides == side).nonzero().squeeze(1)
+        yield Group(rows, counts[rows], side)
 
 
 def make_attention(config: ModelConfig) -> Attention:
@@ -67,48 +99,42 @@ class SlideEncoder(nn.Module):
         self.skip = nn.Linear(tile_width, D) if config.mean_skip else None
         nn.init.normal_(self.cls, std=0.02)
 
-    def forward(self, tiles: Tensor, counts: Tensor | None = None, *, weights: bool = False) -> SlideTokens:
-        """Encode bags.
+    def forward(self, tiles: Tensor, counts: Tensor, *, weights: bool = False) -> SlideTokens:
+        """Encode bags whose squares have one side.
 
         Args:
             tiles: (B, N, P); rows beyond a bag's own count are ignored.
-            counts: (B,) tiles of each bag, at least 1; all N where None.
-            weights: also return each tile's weight. With the attention pool they are its weights; otherwise those of the
-                CLS token in the last block, mean over heads, without the CLS token's own share.
+            counts: (B,) tiles of each bag, at least 1; the largest is N.
+            weights: also return each tile's weight. With the attention pool they are its weights; otherwise those of
+                the CLS token in the last block, mean over heads, without the CLS token's own share.
         """
-        if counts is None:
-            counts = torch.full((len(tiles),), tiles.shape[1], device=tiles.device)
-        tiles = tiles[:, : int(counts.max())]
         B, N, P = tiles.shape
-        every = bool((counts == N).all())
-        valid = None if every else torch.arange(N, device=tiles.device)[None, :] < counts[:, None]  # (B, N)
-        layout = lay_out(counts)
+        side = int(sides_of(counts.max()))
+        counts = counts.to(tiles.device)
+        place = torch.arange(side * side, device=tiles.device)[None, :]  # (1, s * s)
+        valid = None if bool((counts == N).all()) else place[:, :N] < counts[:, None]  # (B, N)
+        source = torch.where(place < counts[:, None], place, place - counts[:, None])  # the first tiles fill the square
         tiles = self.tile_dropout(tiles)
-        filled = torch.gather(tiles, 1, layout.source.unsqueeze(-1).expand(-1, -1, P))  # (B, L, P)
-        x = F.relu(self.embed(filled))  # (B, L, D)
-        x = torch.cat([self.cls.to(x.dtype).expand(B, 1, -1), x], 1)  # (B, 1 + L, D)
-        mask = None if layout.mask is None else F.pad(layout.mask, (1, 0), value=True)
-        cls_weights = None
+        square = torch.gather(tiles, 1, source.unsqueeze(-1).expand(-1, -1, P))  # (B, s * s, P)
+        x = nnf.relu(self.embed(square))  # (B, s * s, D)
+        x = torch.cat([self.cls.to(x.dtype).expand(B, 1, -1), x], 1)  # (B, 1 + s * s, D)
+        shares = None
         for number, block in enumerate(self.blocks):
+            assert isinstance(block, AttentionBlock)
             if weights and self.pool is None and number == len(self.blocks) - 1:
-                cls_weights = _per_tile(block.cls_weights(x, mask)[:, 1:], layout, N)
-            x = block(x, mask)
+                shares = _per_tile(block.cls_weights(x)[:, 1:], source, N)
+            x = block(x)
             if number == 0 and self.position is not None:
-                x = self._place(x, layout)
+                image = self.position(x[:, 1:].view(B, side, side, -1))
+                x = torch.cat([x[:, :1], image.reshape(B, side * side, -1).to(x.dtype)], 1)
         x = self.norm(x)
         embedding, tokens = x[:, 0], x[:, 1 : N + 1]
         if self.pool is not None:
             embedding, pooled = self.pool(tokens, valid)
-            cls_weights = pooled if weights else None
+            shares = pooled if weights else None
         if self.skip is not None:
             embedding = embedding + self.skip(_mean(tiles, valid))
-        return SlideTokens(embedding, tokens, valid, cls_weights)
-
-    def _place(self, x: Tensor, layout: Squares) -> Tensor:
-        """The position encoder on the tokens (B, 1 + L, D), CLS aside."""
-        assert self.position is not None
-        image = self.position(layout.image(x[:, 1:]))
-        return torch.cat([x[:, :1], layout.sequence(image).to(x.dtype)], 1)
+        return SlideTokens(embedding, tokens, valid, shares)
 
 
 def _mean(tiles: Tensor, valid: Tensor | None) -> Tensor:
@@ -118,10 +144,7 @@ def _mean(tiles: Tensor, valid: Tensor | None) -> Tensor:
     return (tiles * valid.unsqueeze(-1)).sum(1) / valid.sum(1, keepdim=True)
 
 
-def _per_tile(weights: Tensor, layout: Squares, tiles: int) -> Tensor:
-    """Weights of the places of the square (B, L) to weights of tiles (B, N): a tile shown twice gets both shares."""
-    if layout.mask is not None:
-        weights = weights * layout.mask
-    summed = weights.new_zeros(len(weights), max(tiles, weights.shape[1])).scatter_add_(1, layout.source, weights)
-    summed = summed[:, :tiles]
+def _per_tile(weights: Tensor, source: Tensor, tiles: int) -> Tensor:
+    """Weights of the places of the square (B, s * s) to weights of tiles (B, N): a tile shown twice gets both."""
+    summed = torch.zeros_like(weights).scatter_add_(1, source, weights)[:, :tiles]
     return summed / summed.sum(1, keepdim=True)

@@ -1,0 +1,34 @@
+"""``mirror-model embed``."""
+
+from __future__ import annotations
+
+import click
+from mirror_data.cli.app import json_option, overwrite_option, store_option, tell
+
+
+@click.command("embed")
+@store_option
+@click.option("--run", "run_name", required=True, metavar="NAME", help="A trained run of the store.")
+@click.option("--fold", default="all", show_default=True, metavar="K|all", help="Fold to embed with, from 0.")
+@click.option("--attention", is_flag=True, help="Also store each tile's weight, for heatmaps.")
+@click.option("--checkpoints", metavar="DIR", help="Where checkpoints lie, if not beside the store.")
+@overwrite_option
+@json_option
+def command(
+    store_url: str,
+    run_name: str,
+    fold: str,
+    attention: bool,
+    checkpoints: str | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Embed every patient of the store with the networks of a run: slides, expression, or both."""
+    from mirror_data.store import open_store
+
+    from mirror_model.embed import describe, embed_fold, folds_to_embed
+
+    options = {"attention": attention, "checkpoints": checkpoints, "overwrite": overwrite}
+    numbers = folds_to_embed(open_store(store_url), run_name, fold)
+    outcomes = [embed_fold(store_url, run_name, number, **options) for number in numbers]
+    tell({"run": run_name, "folds": [vars(outcome) for outcome in outcomes]}, as_json, describe(outcomes))

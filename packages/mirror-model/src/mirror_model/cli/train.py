@@ -1,0 +1,76 @@
+"""``mirror-model train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from mirror_data.cli.app import json_option, overwrite_option, store_option, tell
+
+
+def _show_options(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    from mirror_model.config import describe_options
+
+    for line in describe_options():
+        click.echo(line)
+    context.exit()
+
+
+@click.command("train")
+@store_option
+@click.option("--run", "run_name", required=True, metavar="NAME", help="Name of the run in the store.")
+@click.option("--split", required=True, metavar="NAME", help="The split whose folds are trained.")
+@click.option("--fold", default="all", show_default=True, metavar="K|all", help="Fold to train, from 0.")
+@click.option("--method", default="mirror", show_default=True, help="What to train.")
+@click.option("--genes", metavar="NAME", help="Gene selection of the store; every gene without it.")
+@click.option("--tiling", metavar="T", help="Tiling of the features; needed where there are several.")
+@click.option("--encoder", metavar="E", help="Encoder of the features; needed where there are several.")
+@click.option("--config", type=click.Path(path_type=Path), metavar="RECIPE.toml", help="Settings; its table [train].")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One setting, such as model.dim=192.")
+@click.option("--checkpoints", metavar="DIR", help="Where checkpoints go; COHORT.runs beside the store by default.")
+@click.option("--workers", type=click.IntRange(min=1), help="Folds trained side by side; as many as there are cores.")
+@overwrite_option
+@json_option
+@click.option(
+    "--options", is_flag=True, is_eager=True, expose_value=False, callback=_show_options, help="List every setting."
+)
+def command(
+    store_url: str,
+    run_name: str,
+    split: str,
+    fold: str,
+    method: str,
+    genes: str | None,
+    tiling: str | None,
+    encoder: str | None,
+    config: Path | None,
+    settings: tuple[str, ...],
+    checkpoints: str | None,
+    workers: int | None,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Train a method on the training part of each fold; the test part is never looked at.
+
+    What is trained with equal settings on equal data is skipped, what was interrupted goes on where it stopped.
+    """
+    from mirror_model.config import read_config
+    from mirror_model.folds import describe, plan_jobs, train_folds
+
+    jobs = plan_jobs(
+        store_url,
+        run_name,
+        method=method,
+        split=split,
+        fold=fold,
+        config=read_config(config, settings),
+        genes=genes,
+        tiling=tiling,
+        encoder=encoder,
+        checkpoints=checkpoints,
+        overwrite=overwrite,
+    )
+    outcomes = train_folds(jobs, workers)
+    tell({"run": run_name, "folds": [vars(outcome) for outcome in outcomes]}, as_json, describe(outcomes))

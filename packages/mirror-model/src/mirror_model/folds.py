@@ -1,0 +1,103 @@
+"""The folds of a run, several side by side: what the command ``train`` calls."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from mirror_data.errors import Exit, MirrorError
+from mirror_data.progress import progress
+from mirror_data.runner import Result, run_units, usable_cores
+from mirror_data.store import open_store
+
+from mirror_model.cohort import choose_folds, find_features, read_folds
+from mirror_model.config import TrainConfig, read_config
+from mirror_model.device import choose_device
+from mirror_model.jobs import TrainJob, TrainOutcome
+from mirror_model.runs import train_fold
+from mirror_model.tasks import make_task
+
+
+def plan_jobs(
+    store_url: str,
+    run: str,
+    *,
+    split: str,
+    method: str = "mirror",
+    fold: str = "all",
+    config: TrainConfig | None = None,
+    genes: str | None = None,
+    tiling: str | None = None,
+    encoder: str | None = None,
+    checkpoints: str | None = None,
+    overwrite: bool = False,
+) -> list[TrainJob]:
+    """A job for each fold that ``fold`` names, after checking what can be checked at once.
+
+    Raises:
+        BadInput: ``BAD_OPTION``.
+        StoreError: ``NOT_A_STORE``, ``MISSING``.
+    """
+    config = config or read_config()
+    store = open_store(store_url)
+    make_task(method, config)
+    features = find_features(store, tiling, encoder)
+    numbers = choose_folds(read_folds(store, split), fold)
+    choose_device(config.runtime.device)
+    names = (genes, features.tiling, features.encoder, checkpoints, overwrite)
+    return [TrainJob(store_url, run, method, split, number, config, *names) for number in numbers]
+
+
+def train_folds(jobs: list[TrainJob], workers: int | None = None) -> list[TrainOutcome]:
+    """Train folds side by side, each in ``runtime.threads`` threads; the results do not depend on ``workers``.
+
+    Args:
+        workers: folds at the same time; by default as many as the cores allow, one on a GPU.
+
+    Raises:
+        MirrorError: that of the first fold that failed, after the others had their turn.
+    """
+    config = jobs[0].config
+    if workers is None:
+        on_cpu = choose_device(config.runtime.device).type == "cpu"
+        workers = max(1, usable_cores() // config.runtime.threads) if on_cpu else 1
+    workers = min(workers, len(jobs))
+    if workers == 1:
+        return [train_fold(job) for job in jobs]
+    with progress(jobs[0].run, len(jobs), "folds") as shown:
+
+        def done(result: Result[TrainOutcome]) -> None:
+            shown.advance(1, f"{result.id} {result.outcome.status if result.outcome else 'failed'}")
+
+        results = run_units(_quietly, jobs, name=lambda job: f"fold {job.fold}", workers=workers, done=done)
+    for result in results:
+        if result.failure is not None:
+            error = MirrorError(
+                result.failure.code, result.failure.reason, key=result.id, hint=result.failure.next_step
+            )
+            error.exit = Exit(result.exit)
+            raise error
+    return [result.outcome for result in results if result.outcome is not None]
+
+
+def _quietly(job: TrainJob) -> TrainOutcome:
+    """A fold in a process of its own; on a terminal the bar of the folds is the only one."""
+    if sys.stderr.isatty():
+        sys.stderr = Path("/dev/null").open("w")  # noqa: SIM115 - for the life of the process
+    return train_fold(job)
+
+
+def describe(outcomes: list[TrainOutcome]) -> list[str]:
+    """A line for each fold."""
+    lines = []
+    for outcome in outcomes:
+        word = f"fold {outcome.fold}: {outcome.status}, {outcome.patients} patients ({outcome.pairs} with both)"
+        if outcome.seconds_per_epoch is not None:
+            word += f", {outcome.epochs} epochs of {outcome.seconds_per_epoch:.2f} s"
+        for name, label in (("validation_loss", "validation loss"), ("recall10_slide_rna", "recall@10")):
+            if name in outcome.metrics:
+                word += f", {label} {outcome.metrics[name]:.3f}"
+        lines.append(f"{word}; checkpoint in {outcome.folder}")
+        if outcome.missing:
+            lines.append(f"  {outcome.missing} training patients of the split have neither slides nor expression")
+    return lines

@@ -1,0 +1,42 @@
+"""The optimiser, its parameter groups, and the learning rate as a plain function of the step."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from mirror_model.config import OptimiserConfig
+
+_ONE_CYCLE_START, _ONE_CYCLE_END, _ONE_CYCLE_WARMUP = 1 / 25, 1e-5, 0.3
+
+
+def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
+    """Learning rate of step ``step`` of ``steps``.
+
+    ``constant`` and ``cosine`` (to 0) rise linearly over the warmup share; ``one_cycle`` rises and falls as cosines,
+    from lr / 25 to lr / 100,000 (Smith and Topin, arXiv 1708.07120).
+    """
+    done = step / max(1, steps)
+    warmup = config.warmup or (_ONE_CYCLE_WARMUP if config.schedule == "one_cycle" else 0.0)
+    if done < warmup:
+        rise = (step + 1) / max(1, math.ceil(warmup * steps))
+        if config.schedule == "one_cycle":
+            rise = _ONE_CYCLE_START + (1 - _ONE_CYCLE_START) * (1 - math.cos(math.pi * min(1, rise))) / 2
+        return config.lr * min(1.0, rise)
+    if config.schedule == "constant":
+        return config.lr
+    fall = (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))) / 2
+    floor = _ONE_CYCLE_END if config.schedule == "one_cycle" else 0.0
+    return config.lr * (floor + (1 - floor) * fall)
+
+
+def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
+    """Adam or AdamW, fused. Weight decay is for layer weights, never for biases, norms, tokens or prototypes."""
+    decayed, free = [], []
+    for name, parameter in model.named_parameters():
+        (decayed if name.endswith(".weight") and parameter.dim() > 1 else free).append(parameter)
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
+    return kind(groups, lr=config.lr, fused=True)

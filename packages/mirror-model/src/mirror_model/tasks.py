@@ -1,0 +1,145 @@
+"""What a training method is: it builds a network and says what one step costs. The loop knows nothing else.
+
+MIRROR is the first; the baselines of the paper are further entries of `METHODS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from mirror_data.errors import BadInput, some
+from torch import Tensor, nn
+
+from mirror_model.batches import Batch
+from mirror_model.config import TrainConfig
+from mirror_model.losses import assignment_kl, hidden_error, info_nce, kl_to_normal
+from mirror_model.mirror import Mirror, MirrorOutput, Shapes
+from mirror_model.slide_encoder import groups_of
+
+
+@dataclass(frozen=True)
+class Step:
+    """The cost of one batch, and what it looked like."""
+
+    loss: Tensor  # scalar
+    terms: Mapping[str, Tensor]  # each term before weighting, scalars
+    slide: Tensor | None  # (Bs, D) embeddings, rows as the batch's tiles
+    rna: Tensor | None  # (Br, D) embeddings, rows as the batch's expression
+    slide_aligned: Tensor | None = None  # (Bs, D)
+    rna_aligned: Tensor | None = None  # (Br, D)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What a method says of patients once it is trained."""
+
+    slide: Tensor | None  # (Bs, D)
+    rna: Tensor | None  # (Br, D)
+    weights: Tensor | None  # (Bs, N) of each tile, where asked for
+
+
+class Task(Protocol):
+    """A method. ``before_step`` is called before every optimiser step and before the network is used or saved."""
+
+    name: str
+
+    def __init__(self, config: TrainConfig) -> None: ...
+    def build(self, shapes: Shapes) -> nn.Module: ...
+    def step(self, model: nn.Module, batch: Batch) -> Step: ...
+    def before_step(self, model: nn.Module) -> None: ...
+    def embed(self, model: nn.Module, batch: Batch, *, attention: bool = False) -> Embedded: ...
+    def diagnostics(self, model: nn.Module) -> dict[str, float]: ...
+
+
+class MirrorTask:
+    """MIRROR's pretraining step (paper, equation (19))."""
+
+    name = "mirror"
+
+    def __init__(self, config: TrainConfig) -> None:
+        self.config = config
+
+    def build(self, shapes: Shapes) -> Mirror:
+        return Mirror(self.config.model, self.config.loss, shapes)
+
+    def before_step(self, model: nn.Module) -> None:
+        assert isinstance(model, Mirror)
+        model.before_step()
+
+    def step(self, model: nn.Module, batch: Batch) -> Step:
+        out: MirrorOutput = model(batch.tiles, batch.counts, batch.expression)
+        terms = mirror_terms(out, batch.paired_slide, batch.paired_rna)
+        loss = out.logit_scale * 0  # so that a batch without any term still has a gradient
+        for name, value in terms.items():
+            loss = loss + self.config.loss.weight(name) * value
+        slide, rna = out.slide, out.rna
+        return Step(
+            loss,
+            {name: value.detach() for name, value in terms.items()},
+            slide.embedding if slide else None,
+            rna.embedding if rna else None,
+            slide.aligned if slide else None,
+            rna.aligned if rna else None,
+        )
+
+    def embed(self, model: nn.Module, batch: Batch, *, attention: bool = False) -> Embedded:
+        assert isinstance(model, Mirror)
+        rna = None if batch.expression is None else model.rna(batch.expression).embedding
+        if batch.tiles is None or batch.counts is None:
+            return Embedded(None, rna, None)
+        rows, embeddings = [], []
+        weights = batch.tiles.new_zeros(batch.tiles.shape[:2]) if attention else None
+        for group in groups_of(batch.counts):
+            encoded = model.slide(batch.tiles[group.rows, : group.tiles], group.counts, weights=attention)
+            rows.append(group.rows)
+            embeddings.append(encoded.embedding)
+            if weights is not None:
+                weights[group.rows, : group.tiles] = encoded.weights
+        return Embedded(torch.cat(embeddings)[torch.cat(rows).argsort()], rna, weights)
+
+    def diagnostics(self, model: nn.Module) -> dict[str, float]:
+        assert isinstance(model, Mirror)
+        return {"logit_scale": float(model.log_scale.detach().exp())}
+
+
+def mirror_terms(out: MirrorOutput, paired_slide: Tensor, paired_rna: Tensor) -> dict[str, Tensor]:
+    """Every term that this batch has: a patient without one modality counts in the other's own terms.
+
+    Args:
+        paired_slide, paired_rna: rows of the two sides that are the same patients.
+    """
+    terms: dict[str, Tensor] = {}
+    slide, rna = out.slide, out.rna
+    for name, side in (("slide_retention", slide), ("rna_retention", rna)):
+        if side is not None and side.retained is not None:
+            terms[name] = hidden_error(side.retained.prediction, side.retained.target, side.retained.mask)
+    styles = [side.style for side in (slide, rna) if side is not None and side.style is not None]
+    if styles:
+        kl = [kl_to_normal(style.mean, style.logvar) for style in styles]
+        terms["style"] = kl[0] if len(kl) == 1 else kl[0] + kl[1]
+    if slide is None or rna is None or len(paired_slide) < 1:
+        return terms
+    if slide.aligned is not None and rna.aligned is not None and len(paired_slide) > 1:
+        terms["align"] = info_nce(slide.aligned[paired_slide], rna.aligned[paired_rna], out.logit_scale)
+    if slide.style is not None and rna.style is not None:
+        terms["cluster"] = assignment_kl(slide.style.scores[paired_slide], rna.style.scores[paired_rna])
+    return terms
+
+
+METHODS: dict[str, Callable[[TrainConfig], Task]] = {"mirror": MirrorTask}
+
+
+def make_task(method: str, config: TrainConfig) -> Task:
+    """The method of that name.
+
+    Raises:
+        BadInput: ``BAD_OPTION``, listing the methods.
+    """
+    if method not in METHODS:
+        raise BadInput(
+            "BAD_OPTION", "no such method", key="--method", expected=f"one of {some(list(METHODS))}", got=method
+        )
+    return METHODS[method](config)
