@@ -135,7 +135,12 @@ def write_failures(path: Path, failures: Sequence[Failure]) -> None:
         path.unlink(missing_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(json.dumps(asdict(failure), sort_keys=True) + "\n" for failure in failures))
+    path.write_text(failure_rows(failures))
+
+
+def failure_rows(failures: Sequence[Failure]) -> str:
+    """Failures as the lines of failures.jsonl."""
+    return "".join(json.dumps(asdict(failure), sort_keys=True) + "\n" for failure in failures)
 
 
 def usable_cores() -> int:

@@ -1,0 +1,143 @@
+"""Many slides into one store: find them, map the unit over them, keep what failed."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mirror_data import store as stores
+from mirror_data.errors import BadInput, Exit
+from mirror_data.progress import progress
+from mirror_data.runner import Failure, Result, failure_rows, run_units
+from mirror_data.slides.encoders import load_encoder
+from mirror_data.slides.pipeline import SlideJob, SlideOutcome, TileOptions, encoder_of, tile_slide
+from mirror_data.slides.sources import Sources, find_slides, read_slides_table
+from mirror_data.store.schema import PRIVATE
+
+FAILURES = f"{PRIVATE}/failures.jsonl"
+
+
+@dataclass(frozen=True)
+class TileReport:
+    """What became of a batch."""
+
+    slides: tuple[SlideOutcome, ...]  # in the store, sorted by id
+    failures: tuple[Failure, ...]
+    exit: Exit
+    unlisted: int  # slides that the table does not name
+    unused: int  # rows of the table that name no slide
+    seconds: float
+
+    @property
+    def done(self) -> int:
+        return sum(not slide.skipped for slide in self.slides)
+
+    @property
+    def skipped(self) -> int:
+        return sum(slide.skipped for slide in self.slides)
+
+    @property
+    def new_tiles(self) -> int:
+        return sum(slide.tiles for slide in self.slides if not slide.skipped)
+
+
+def tile_slides(
+    slides: Sequence[str | Path],
+    store_url: str,
+    options: TileOptions,
+    *,
+    slides_table: str | Path | None = None,
+    workers: int = 1,
+) -> TileReport:
+    """Tile slides into a store, which is made if there is none.
+
+    A slide that fails costs itself alone: it becomes a row of ``.mirror/failures.jsonl`` in the store. Slides committed
+    with equal parameters are skipped, so the same call resumes a batch that was stopped.
+
+    Args:
+        slides: files, and folders that stand for all slides below them.
+        slides_table: CSV with a column slide and optionally patient_id and mpp.
+        workers: processes; results do not depend on it.
+
+    Raises:
+        BadInput: options, table or encoder that cannot be used; nothing was written then.
+    """
+    started = time.monotonic()
+    if workers < 1:
+        raise BadInput("BAD_OPTION", "at least one worker is needed", key="--workers", got=workers)
+    paths = [Path(slide) for slide in slides]
+    _check_apart(paths, store_url)
+    sources = find_slides(paths, read_slides_table(Path(slides_table)) if slides_table is not None else ())
+    if sources.slides:
+        _check_encoder(options, workers)
+    store = stores.create_store(store_url)
+    results = _run(sources, store_url, options, workers)
+    failures = (*sources.failures, *(result.failure for result in results if result.failure is not None))
+    store.files.write(FAILURES, failure_rows(failures).encode()) if failures else store.files.delete(FAILURES)
+    outcomes = tuple(result.outcome for result in results if result.outcome is not None)
+    seconds = time.monotonic() - started
+    return TileReport(outcomes, failures, _exit(results, failures), sources.unlisted, sources.unused, seconds)
+
+
+def _check_encoder(options: TileOptions, workers: int) -> None:
+    """Refuse an encoder that cannot be loaded before any slide is touched; with one worker it stays loaded."""
+    spec = options.encoder
+    if workers == 1:
+        encoder_of(spec, 1)
+    else:
+        load_encoder(spec.name, spec.weights, spec.precision, "cpu")
+
+
+def _check_apart(slides: Sequence[Path], store_url: str) -> None:
+    """The store must not lie in a folder of slides, nor a slide in the store."""
+    if "://" in store_url and not store_url.startswith("file://"):
+        return
+    store = Path(store_url.removeprefix("file://")).resolve()
+    for slide in slides:
+        place = slide.resolve()
+        if store == place or place in store.parents or store in place.parents:
+            raise BadInput(
+                "BAD_OPTION",
+                "the store and the slides must lie apart",
+                file=slide,
+                key="--store",
+                got=store_url,
+                hint="choose a store outside the folder of slides",
+            )
+
+
+def _run(sources: Sources, store_url: str, options: TileOptions, workers: int) -> list[Result[SlideOutcome]]:
+    jobs = [SlideJob(source, store_url, options, workers) for source in sources.slides]
+    started = time.monotonic()
+    tiles = 0
+    with progress("tile", len(jobs), "slides") as bar:
+
+        def encoded(count: int) -> None:
+            nonlocal tiles
+            tiles += count
+            bar.advance(0, _rate(tiles, started))
+
+        def finished(result: Result[SlideOutcome]) -> None:
+            nonlocal tiles
+            if workers > 1 and result.outcome is not None and not result.outcome.skipped:
+                tiles += result.outcome.tiles
+            bar.advance(1, _rate(tiles, started))
+
+        unit: Callable[[SlideJob], SlideOutcome] = tile_slide
+        if workers == 1:
+            unit = functools.partial(tile_slide, report=encoded)  # batches can be told of only within one process
+        return run_units(unit, jobs, name=lambda job: job.source.slide_id, workers=workers, done=finished)
+
+
+def _rate(tiles: int, started: float) -> str:
+    return f"{tiles} tiles, {tiles / max(time.monotonic() - started, 1e-3):.0f} tiles/s"
+
+
+def _exit(results: Sequence[Result[SlideOutcome]], failures: Sequence[Failure]) -> Exit:
+    if not failures:
+        return Exit.OK
+    busy = sum(result.exit == Exit.BUSY for result in results if result.failure is not None)
+    return Exit.BUSY if busy == len(failures) else Exit.SOME_FAILED
