@@ -24,6 +24,7 @@ from mirror_data.store.io_slides import (
 )
 from mirror_data.store.io_tables import (
     read_expression,
+    read_expression_patients,
     read_genes,
     read_patients,
     read_split,
@@ -73,6 +74,7 @@ __all__ = [
     "read_attention",
     "read_embeddings",
     "read_expression",
+    "read_expression_patients",
     "read_features",
     "read_genes",
     "read_patients",

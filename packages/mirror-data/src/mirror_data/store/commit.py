@@ -86,10 +86,10 @@ def commit(
     parents: Mapping[str, str],
     overwrite: bool = False,
 ) -> str:
-    """Write one record; returns its hash.
+    """Write one record; returns its hash. Without ``overwrite``, an equal record that is there already stays.
 
     Raises:
-        StoreError: ``EXISTS`` if the record is committed and ``overwrite`` is not set.
+        StoreError: ``EXISTS`` if another record is committed there and ``overwrite`` is not set.
         Busy: another process committed or is committing it.
     """
     document = f"{path}/{DOCUMENT}"
@@ -105,7 +105,15 @@ def commit(
     with files.claim(path):
         if files.exists(document):
             if not overwrite:
-                raise StoreError("EXISTS", "this record is already in the store", file=files.url, key=path)
+                if read_document(files, path).hash == body["hash"]:
+                    return body["hash"]
+                raise StoreError(
+                    "EXISTS",
+                    "another record stands here in the store",
+                    file=files.url,
+                    key=path,
+                    hint="use --overwrite to replace it",
+                )
             files.delete(document)
         files.delete(path)
         _ensure_containers(files, path)
@@ -178,8 +186,11 @@ def parse_document(files: Files, path: str, raw: bytes) -> Document:
     return document
 
 
-def read_tree(files: Files, document: Document) -> Any:
+def read_tree(files: Files, document: Document, part: str = "") -> Any:
     """The record as a read-only zarr group in memory, every key checked against its digest.
+
+    Args:
+        part: read only the keys that start so.
 
     Raises:
         StoreError: ``CORRUPT_STORE``, naming the key that is missing or altered.
@@ -191,7 +202,7 @@ def read_tree(files: Files, document: Document) -> Any:
     make = default_buffer_prototype().buffer.from_bytes
     top = canonical({"attributes": document.attributes, "node_type": "group", "zarr_format": 3})
     buffers = {DOCUMENT: make(top)}
-    for key in document.keys:
+    for key in (key for key in document.keys if key.startswith(part)):
         buffers[key] = make(read_key(files, document, key))
     return zarr.open_group(MemoryStore(buffers, read_only=True), mode="r", zarr_format=3)
 

@@ -67,6 +67,13 @@ def read_expression(store: Store) -> Expression:
     )
 
 
+def read_expression_patients(store: Store) -> tuple[str, ...]:
+    """Ids of the patients with expression, without reading the values."""
+    document = store.document(schema.RNA)
+    obs = read_element(rule.read_tree(store.files, document, part="obs/"), "obs")
+    return tuple(map(str, obs.index))
+
+
 def write_patients(store: Store, patients: Patients, *, parents: Parents | None = None, overwrite: bool = False) -> str:
     return write_record(
         store,
