@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from mirror_eval.results import Score
 LEVEL = 0.95
 
 
-def bootstrap_weights(patients: int, resamples: int, seed: Sequence[int] | int) -> np.ndarray:
+@lru_cache(maxsize=32)
+def bootstrap_weights(patients: int, resamples: int, seed: tuple[int, ...] | int) -> np.ndarray:
     """How often each patient counts: int64 (1 + resamples, patients).
 
     The first row is the test set itself, every patient once; each other row counts a sample of as many patients drawn
@@ -19,7 +21,9 @@ def bootstrap_weights(patients: int, resamples: int, seed: Sequence[int] | int) 
     """
     rng = np.random.default_rng(seed)
     drawn = rng.multinomial(patients, np.full(patients, 1.0 / patients), size=resamples)
-    return np.concatenate([np.ones((1, patients), dtype=np.int64), drawn])
+    weights = np.concatenate([np.ones((1, patients), dtype=np.int64), drawn])
+    weights.setflags(write=False)  # shared by every metric and row of a fold
+    return weights
 
 
 def score(modality: str, metric: str, folds: Mapping[int, Sequence[np.ndarray]]) -> Score:

@@ -7,7 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from mirror_eval.ridge import Rotation, solve
+from mirror_eval.newton import Local, minimise
+from mirror_eval.ridge import Rotation
 
 Ties = Literal["efron", "breslow"]
 
@@ -59,23 +60,37 @@ class RiskSets:
         fraction = np.where(event & (ties == "efron"), taken / np.maximum(deaths[number], 1), 0.0)
         return RiskSets(order, ends[number], event, fraction, len(ends), number)
 
+    def totals(self, values: np.ndarray) -> np.ndarray:
+        """For each patient the sum of ``values`` over its risk set, tied deaths in part (Efron); (n,), as ordered."""
+        dying = np.bincount(self.number, weights=values * self.event, minlength=self.count)[self.number]
+        return np.cumsum(values)[self.last] - self.fraction * dying
 
-def partial_likelihood(risk: np.ndarray, sets: RiskSets) -> tuple[float, np.ndarray]:
-    """Log partial likelihood of log hazard ratios (n,), and its gradient (n,)."""
+    def spread(self, values: np.ndarray) -> np.ndarray:
+        """The transpose: for each patient the sum of ``values`` over the deaths whose risk sets hold it; (n,)."""
+        by_time = np.bincount(self.number, weights=values, minlength=self.count)
+        own = np.bincount(self.number, weights=values * self.fraction, minlength=self.count)
+        return np.cumsum(by_time[::-1])[::-1][self.number] - self.event * own[self.number]
+
+
+def partial_likelihood(risk: np.ndarray, sets: RiskSets) -> Local:
+    """Negative log partial likelihood of log hazard ratios (n,), with gradient and Hessian products (n,)."""
     ordered = risk[sets.order]
     shift = ordered.max(initial=0.0)
-    hazard = np.exp(ordered - shift)
-    at_risk = np.cumsum(hazard)[sets.last]  # (n,) sum over the risk set
-    dying = np.bincount(sets.number, weights=hazard * sets.event, minlength=sets.count)[sets.number]
-    whole = at_risk - sets.fraction * dying
-    value = float((ordered - shift - np.log(whole))[sets.event].sum())
+    hazard = np.exp(ordered - shift)  # (n,) by falling time
+    whole = sets.totals(hazard)  # (n,) sum over the risk set of each death
     share = np.where(sets.event, 1.0 / whole, 0.0)
-    by_time = np.bincount(sets.number, weights=share, minlength=sets.count)
-    later = np.cumsum(by_time[::-1])[::-1][sets.number]  # sum over deaths at this time or before
-    own = np.bincount(sets.number, weights=share * sets.fraction, minlength=sets.count)[sets.number]
+    pull = hazard * sets.spread(share)  # (n,) expected deaths of each patient
     gradient = np.empty(len(risk))
-    gradient[sets.order] = sets.event - hazard * (later - sets.event * own)
-    return value, gradient
+    gradient[sets.order] = pull - sets.event
+
+    def product(vector: np.ndarray) -> np.ndarray:
+        ordered = vector[sets.order]
+        mean = sets.totals(hazard * ordered) * share
+        pushed = np.empty(len(vector))
+        pushed[sets.order] = pull * ordered - hazard * sets.spread(mean * share)
+        return pushed
+
+    return Local(-float((ordered - shift - np.log(whole))[sets.event].sum()), gradient, product)
 
 
 def fit_cox(features: np.ndarray, time: np.ndarray, event: np.ndarray, strength: float, *, ties: Ties = "efron") -> Cox:
@@ -94,19 +109,23 @@ def fit_cox(features: np.ndarray, time: np.ndarray, event: np.ndarray, strength:
     slopes = rotation.axes @ fit_rotated(rotated, rotation.scale, RiskSets.of(time, event, ties), strength)
     risk = (features - center) @ slopes
     times, cumulative = breslow(risk, time, event)
-    value, _ = partial_likelihood(risk, RiskSets.of(time, event, ties))
-    return Cox(slopes, center, times, cumulative, value, strength)
+    likelihood = -partial_likelihood(risk, RiskSets.of(time, event, ties)).value
+    return Cox(slopes, center, times, cumulative, likelihood, strength)
 
 
 def fit_rotated(rotated: np.ndarray, scale: np.ndarray, sets: RiskSets, strength: float) -> np.ndarray:
     """Slopes (r,) for rotated features (n, r)."""
 
-    def objective(slopes: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = partial_likelihood(rotated @ slopes, sets)
-        return 0.5 * strength * float(slopes @ slopes) - value, strength * slopes - rotated.T @ gradient
+    def local(slopes: np.ndarray) -> Local:
+        inner = partial_likelihood(rotated @ slopes, sets)
+        return Local(
+            inner.value + 0.5 * strength * float(slopes @ slopes),
+            rotated.T @ inner.gradient + strength * slopes,
+            lambda vector: rotated.T @ inner.product(rotated @ vector) + strength * vector,
+        )
 
     deaths = max(float(sets.event.sum()), 1.0) / len(rotated)
-    return solve(objective, np.zeros(rotated.shape[1]), scale**2 * deaths + strength + 1e-12)
+    return minimise(local, np.zeros(rotated.shape[1]), scale**2 * deaths + strength)
 
 
 def breslow(risk: np.ndarray, time: np.ndarray, event: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import log_softmax
 
-from mirror_eval.ridge import Rotation, Scaler, choose_strength, deal, solve, strengths
+from mirror_eval.newton import Local, minimise
+from mirror_eval.ridge import Rotation, Scaler, choose_strength, deal, strengths
 
 INNER_PARTS = 5
 
@@ -67,23 +68,20 @@ def fit_probe(
     """
     scaler = Scaler.fit(features) if scaler is None else scaler
     scaled = scaler.apply(features)
-    strength = _chosen_strength(scaled, label, classes, seed)
-    return Probe(scaler, fit_logistic(scaled, label, classes, strength))
-
-
-def _chosen_strength(scaled: np.ndarray, label: np.ndarray, classes: int, seed: int) -> float:
-    candidates = strengths(scaled.shape[1])
-    parts = min(INNER_PARTS, int(np.bincount(label, minlength=classes).min()))
-    if parts < 2:
-        return float(candidates[len(candidates) // 2])
     rotation = Rotation.fit(scaled)
     rotated = rotation.apply(scaled)  # (n, r)
+    candidates = strengths(features.shape[1])
+    strength = float(candidates[len(candidates) // 2])
+    parts = min(INNER_PARTS, int(np.bincount(label, minlength=classes).min()))
 
     def held_out_loss(strength: float, fitted: np.ndarray, held: np.ndarray) -> float:
         slopes, intercepts = _fit_rotated(rotated[fitted], rotation.scale, label[fitted], classes, strength)
         return -float(log_softmax(rotated[held] @ slopes + intercepts, axis=1)[np.arange(len(held)), label[held]].sum())
 
-    return choose_strength(held_out_loss, deal(label, parts, seed), candidates)
+    if parts >= 2:
+        strength = choose_strength(held_out_loss, deal(label, parts, seed), candidates)
+    slopes, intercepts = _fit_rotated(rotated, rotation.scale, label, classes, strength)
+    return Probe(scaler, Logistic(rotation.axes @ slopes, intercepts, strength))
 
 
 def _fit_rotated(
@@ -95,15 +93,24 @@ def _fit_rotated(
     share = np.clip(truth.mean(axis=0), 1.0 / (n + 1), None)
     bend = share * (1.0 - share) + 1e-3  # (K,) second derivative of the loss in a logit
 
-    def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+    def local(parameters: np.ndarray) -> Local:
         slopes, intercepts = parameters[: r * classes].reshape(r, classes), parameters[r * classes :]
         log_p = log_softmax(rotated @ slopes + intercepts, axis=1)  # (n, K)
-        rest = np.exp(log_p) - truth
-        gradient = np.concatenate([(rotated.T @ rest + strength * slopes).ravel(), rest.sum(axis=0)])
-        return -float((truth * log_p).sum()) + 0.5 * strength * float((slopes**2).sum()), gradient
+        chance = np.exp(log_p)
+
+        def back(rest: np.ndarray, theta: np.ndarray) -> np.ndarray:
+            return np.concatenate([(rotated.T @ rest + strength * theta).ravel(), rest.sum(axis=0)])
+
+        def product(vector: np.ndarray) -> np.ndarray:
+            theta = vector[: r * classes].reshape(r, classes)
+            pushed = chance * (rotated @ theta + vector[r * classes :])  # (n, K)
+            return back(pushed - chance * pushed.sum(axis=1, keepdims=True), theta)
+
+        loss = 0.5 * strength * float((slopes**2).sum()) - float((truth * log_p).sum())
+        return Local(loss, back(chance - truth, slopes), product)
 
     start = np.concatenate([np.zeros(r * classes), np.log(share)])
     curvature = np.concatenate([(scale[:, None] ** 2 * bend + strength).ravel(), n * bend])
-    found = solve(objective, start, curvature)
+    found = minimise(local, start, curvature)
     intercepts = found[r * classes :]
     return found[: r * classes].reshape(r, classes), intercepts - intercepts.mean()

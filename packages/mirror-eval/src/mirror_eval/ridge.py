@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 
+HeldOutLoss = Callable[[float, np.ndarray, np.ndarray], float]  # strength, rows to fit on, rows held out -> loss
 RELATIVE_STRENGTHS = tuple(10.0 ** (k / 2) for k in range(-4, 5))  # times the number of features
 _TINY = 1e-10  # directions with less than this share of the largest variance are rounding
 
@@ -62,34 +62,11 @@ def strengths(features: int) -> np.ndarray:
     return features * np.array(RELATIVE_STRENGTHS)
 
 
-def solve(
-    objective: Callable[[np.ndarray], tuple[float, np.ndarray]], start: np.ndarray, curvature: np.ndarray
-) -> np.ndarray:
-    """Minimise a smooth convex function by L-BFGS.
-
-    Args:
-        objective: parameters (p,) to value and gradient (p,).
-        start: (p,).
-        curvature: (p,) rough second derivative along each parameter; parameters are scaled by its root, which makes a
-            problem in rotated features nearly round and the solver quick.
-    """
-    stretch = 1.0 / np.sqrt(curvature)
-
-    def scaled(point: np.ndarray) -> tuple[float, np.ndarray]:
-        value, gradient = objective(point * stretch)
-        return value, gradient * stretch
-
-    options = {"maxiter": 2000, "maxfun": 5000, "ftol": 1e-14, "gtol": 1e-7}
-    return minimize(scaled, start / stretch, jac=True, method="L-BFGS-B", options=options).x * stretch
-
-
-def choose_strength(
-    held_out_loss: Callable[[float, np.ndarray, np.ndarray], float], parts: np.ndarray, candidates: np.ndarray
-) -> float:
+def choose_strength(held_out_loss: HeldOutLoss, parts: np.ndarray, candidates: np.ndarray) -> float:
     """The strength with the least loss on held-out patients; of equals the greatest.
 
     Args:
-        held_out_loss: strength, rows to fit on, rows to score -> summed loss.
+        held_out_loss: summed over the held-out rows.
         parts: (n,) part of each row; each part is held out once.
         candidates: strengths to try.
     """

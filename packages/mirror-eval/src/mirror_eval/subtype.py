@@ -41,6 +41,8 @@ METRICS: dict[str, Metric] = {  # label (n,), probability (n, K), weight (B, n) 
     "ece": lambda label, p, weight: expected_calibration_error(label, p, weight=weight),
 }
 
+NO_INTERVAL = {"ece"}  # drawing patients twice makes a model look worse calibrated: percentiles would miss the value
+
 
 @dataclass(frozen=True)
 class Tested:
@@ -157,7 +159,7 @@ def _scores(
         weight = bootstrap_weights(len(one.patient_ids), resamples, (seed, one.fold))
         label = _codes(one.patient_ids, labels, classes)
         for name, metric in METRICS.items():
-            found = metric(label, one.probability, weight)
+            found = metric(label, one.probability, weight if name not in NO_INTERVAL else weight[:1])
             values.setdefault((one.modality, name), {}).setdefault(one.fold, []).append(found)
     return tuple(score(modality, name, folds) for (modality, name), folds in values.items())
 

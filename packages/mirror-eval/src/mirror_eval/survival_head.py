@@ -15,7 +15,8 @@ from typing import Literal
 import numpy as np
 from scipy.special import expit, log_expit
 
-from mirror_eval.ridge import Rotation, solve
+from mirror_eval.newton import Local, minimise
+from mirror_eval.ridge import Rotation
 
 BINS = 4
 Slopes = Literal["shared", "per-bin"]
@@ -85,7 +86,7 @@ def hazard_losses(logits: np.ndarray, bin_number: np.ndarray, event: np.ndarray)
         logits: (n, K). bin_number: (n,) bin of the last time. event: (n,) True for death in that bin.
     """
     reached, died = _exposure(logits.shape, bin_number, event)
-    return -(np.where(reached & ~died, log_expit(-logits), 0.0) + np.where(died, log_expit(logits), 0.0)).sum(axis=1)
+    return -_log_likelihoods(logits, reached, died).sum(axis=1)
 
 
 def fit_hazard(
@@ -129,19 +130,31 @@ def fit_rotated(
     bend = reached.sum(axis=0) / n * base * (1.0 - base)  # (K,) mean second derivative of the loss in a logit
     bend_slopes = np.full(1, bend.sum()) if slopes == "shared" else bend
 
-    def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+    def local(parameters: np.ndarray) -> Local:
         theta, intercepts = parameters[: r * columns].reshape(r, columns), parameters[r * columns :]
         logits = rotated @ theta + intercepts  # (n, K)
-        rest = np.where(reached, expit(logits), 0.0) - died  # (n, K)
-        loss = -(np.where(reached & ~died, log_expit(-logits), 0.0) + np.where(died, log_expit(logits), 0.0)).sum()
-        pulled = rest.sum(axis=1, keepdims=True) if slopes == "shared" else rest
-        gradient = np.concatenate([(rotated.T @ pulled + strength * theta).ravel(), rest.sum(axis=0)])
-        return float(loss) + 0.5 * strength * float((theta**2).sum()), gradient
+        hazard = np.where(reached, expit(logits), 0.0)
+
+        def back(rest: np.ndarray, theta: np.ndarray) -> np.ndarray:
+            pulled = rest.sum(axis=1, keepdims=True) if columns == 1 else rest
+            return np.concatenate([(rotated.T @ pulled + strength * theta).ravel(), rest.sum(axis=0)])
+
+        def product(vector: np.ndarray) -> np.ndarray:
+            theta = vector[: r * columns].reshape(r, columns)
+            return back(hazard * (1.0 - hazard) * (rotated @ theta + vector[r * columns :]), theta)
+
+        loss = 0.5 * strength * float((theta**2).sum()) - float(_log_likelihoods(logits, reached, died).sum())
+        return Local(loss, back(hazard - died, theta), product)
 
     start = np.concatenate([np.zeros(r * columns), np.log(base / (1.0 - base))])
     curvature = np.concatenate([(scale[:, None] ** 2 * bend_slopes + strength).ravel(), n * bend])
-    found = solve(objective, start, curvature)
+    found = minimise(local, start, curvature)
     return np.broadcast_to(found[: r * columns].reshape(r, columns), (r, count)).copy(), found[r * columns :]
+
+
+def _log_likelihoods(logits: np.ndarray, reached: np.ndarray, died: np.ndarray) -> np.ndarray:
+    """Log-likelihood of each patient in each bin, (n, K): log(1 - h) where it lived on, log h where it died."""
+    return np.where(reached, log_expit(np.where(died, logits, -logits)), 0.0)
 
 
 def _exposure(shape: tuple[int, ...], bin_number: np.ndarray, event: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

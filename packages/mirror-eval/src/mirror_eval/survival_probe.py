@@ -9,8 +9,8 @@ import numpy as np
 
 from mirror_eval import cox
 from mirror_eval.probe import INNER_PARTS
-from mirror_eval.ridge import Rotation, Scaler, choose_strength, deal, strengths
-from mirror_eval.survival_head import DiscreteHazard, Slopes, TimeBins, fit_hazard, fit_rotated, hazard_losses
+from mirror_eval.ridge import HeldOutLoss, Rotation, Scaler, choose_strength, deal, strengths
+from mirror_eval.survival_head import DiscreteHazard, Slopes, TimeBins, fit_rotated, hazard_losses
 
 Head = Literal["discrete", "cox"]
 HEADS: tuple[Head, ...] = ("discrete", "cox")
@@ -56,41 +56,42 @@ def fit_survival_probe(
     scaler = Scaler.fit(features) if scaler is None else scaler
     bins = TimeBins.fit(time, event) if bins is None else bins
     scaled = scaler.apply(features)
-    candidates = strengths(scaled.shape[1])
-    parts = min(INNER_PARTS, int(event.sum()))
-    strength = float(candidates[len(candidates) // 2])
-    if parts >= 2:
-        dealt = deal(2 * bins.of(time) + event, parts, seed)
-        loss = _cox_loss(scaled, time, event) if head == "cox" else _hazard_loss(scaled, time, event, bins, slopes)
-        strength = choose_strength(loss, dealt, candidates)
-    if head == "cox":
-        return SurvivalProbe(scaler, cox.fit_cox(scaled, time, event, strength))
-    return SurvivalProbe(scaler, fit_hazard(scaled, time, event, strength, slopes=slopes, bins=bins))
-
-
-def _hazard_loss(scaled: np.ndarray, time: np.ndarray, event: np.ndarray, bins: TimeBins, slopes: Slopes):
-    """Loss of held-out patients under the discrete head, as `choose_strength` wants it."""
     rotation = Rotation.fit(scaled)
     rotated = rotation.apply(scaled)  # (n, r)
+    candidates = strengths(scaled.shape[1])
+    strength = float(candidates[len(candidates) // 2])
+    parts = min(INNER_PARTS, int(event.sum()))
+    if parts >= 2:
+        if head == "cox":
+            loss = _cox_loss(rotated, rotation.scale, time, event)
+        else:
+            loss = _hazard_loss(rotated, rotation.scale, bins, time, event, slopes)
+        strength = choose_strength(loss, deal(2 * bins.of(time) + event, parts, seed), candidates)
+    if head == "cox":
+        return SurvivalProbe(scaler, cox.fit_cox(scaled, time, event, strength))
+    theta, intercepts = fit_rotated(rotated, rotation.scale, bins, time, event, strength, slopes)
+    return SurvivalProbe(scaler, DiscreteHazard(bins, rotation.axes @ theta, intercepts, strength))
+
+
+def _hazard_loss(
+    rotated: np.ndarray, scale: np.ndarray, bins: TimeBins, time: np.ndarray, event: np.ndarray, slopes: Slopes
+) -> HeldOutLoss:
+    """Loss of held-out patients under the discrete head."""
 
     def loss(strength: float, fitted: np.ndarray, held: np.ndarray) -> float:
-        theta, intercepts = fit_rotated(
-            rotated[fitted], rotation.scale, bins, time[fitted], event[fitted], strength, slopes
-        )
+        theta, intercepts = fit_rotated(rotated[fitted], scale, bins, time[fitted], event[fitted], strength, slopes)
         return float(hazard_losses(rotated[held] @ theta + intercepts, bins.of(time[held]), event[held]).sum())
 
     return loss
 
 
-def _cox_loss(scaled: np.ndarray, time: np.ndarray, event: np.ndarray):
-    """What the held-out patients add to the log partial likelihood, with the sign turned."""
-    rotation = Rotation.fit(scaled)
-    rotated = rotation.apply(scaled)  # (n, r)
+def _cox_loss(rotated: np.ndarray, scale: np.ndarray, time: np.ndarray, event: np.ndarray) -> HeldOutLoss:
+    """What held-out patients add to the log partial likelihood of the fitted ones, with the sign turned."""
     everyone = cox.RiskSets.of(time, event)
 
-    def loss(strength: float, fitted: np.ndarray, held: np.ndarray) -> float:
+    def loss(strength: float, fitted: np.ndarray, _held: np.ndarray) -> float:
         sets = cox.RiskSets.of(time[fitted], event[fitted])
-        risk = rotated @ cox.fit_rotated(rotated[fitted], rotation.scale, sets, strength)
-        return cox.partial_likelihood(risk[fitted], sets)[0] - cox.partial_likelihood(risk, everyone)[0]
+        risk = rotated @ cox.fit_rotated(rotated[fitted], scale, sets, strength)
+        return cox.partial_likelihood(risk, everyone).value - cox.partial_likelihood(risk[fitted], sets).value
 
     return loss
