@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from mirror_data.errors import BadInput, StoreError
+from mirror_data.store import Features, Store, Tiling, write_features, write_tiling
+from mirror_model.batches import (
+    Bags,
+    EvenDraw,
+    PatientData,
+    RandomDraw,
+    epoch_batches,
+    fixed_rows,
+    hilbert,
+    tile_moments,
+    token_order,
+)
+from mirror_model.cohort import choose_folds, find_features, read_folds
+from mirror_model.config import DataConfig, ModelConfig
+from mirror_model.preparation import fit_preparation, load_expression
+
+PATIENTS = tuple(f"P{k:02d}" for k in range(36))
+
+
+def patient_data(store: Store, patients: tuple[str, ...] = PATIENTS, budget: float = 1e9) -> PatientData:
+    table = load_expression(store)
+    fitted = fit_preparation(table, patients, table.gene_ids, DataConfig(), ModelConfig())
+    return PatientData(patients, Bags(store, find_features(store), "raster", budget), table, fitted)
+
+
+def draw(seed: int = 0, tiles: int = 12, **options: bool) -> RandomDraw:
+    return RandomDraw(tiles, np.random.default_rng(seed), **options)
+
+
+def test_a_batch_holds_each_patient_where_it_has_data(store: Store) -> None:
+    data = patient_data(store)
+    members = np.array([3, 5, 7, 8])  # without slides, without RNA, with two slides, with both
+    batch = data.batch(members, draw())
+    assert batch.patient_ids == ("P03", "P05", "P07", "P08")
+    assert batch.slide_of.tolist() == [1, 2, 3]
+    assert batch.rna_of.tolist() == [0, 2, 3]
+    assert batch.paired_slide.tolist() == [1, 2]
+    assert batch.paired_rna.tolist() == [1, 2]
+    assert data.paired == 32
+    sizes = [bag.rows for bag in data.slides[7]]
+    assert len(sizes) == 2
+    assert batch.counts.tolist()[1] == sum(min(12, rows) for rows in sizes)
+    assert batch.tiles.shape[:2] == (3, int(batch.counts.max()))
+    for row, count in enumerate(batch.counts.tolist()):
+        assert batch.tiles[row, count:].eq(0).all()
+
+
+def test_expression_is_the_patients_own(store: Store) -> None:
+    data, table = patient_data(store), load_expression(store)
+    batch = data.batch(np.array([8, 3]), draw())
+    expected = data.preparation.expression(table)[[table.patient_ids.index("P08"), table.patient_ids.index("P03")]]
+    torch.testing.assert_close(batch.expression, torch.from_numpy(expected))
+
+
+def test_tiles_are_drawn_without_replacement_in_raster_order(store: Store) -> None:
+    data = patient_data(store)
+    large = next(m for m, bags in enumerate(data.slides) if len(bags) == 1 and bags[0].rows > 15)
+    bag = data.bags.read(data.slides[large][0]).astype(np.float32)
+    batch = data.batch(np.array([large]), draw())
+    rows = [int(np.flatnonzero((bag == tile.numpy()).all(1))[0]) for tile in batch.tiles[0]]
+    assert len(rows) == 12
+    assert rows == sorted(set(rows))
+    again, other = (data.batch(np.array([large]), draw(seed)).tiles for seed in (0, 1))
+    assert torch.equal(batch.tiles, again)
+    assert not torch.equal(batch.tiles, other)
+
+
+def test_a_fixed_bag_repeats_only_what_it_must(store: Store) -> None:
+    data = patient_data(store)
+    batch = data.batch(np.arange(8), draw(tiles=25, fixed=True))
+    assert batch.counts.tolist() == [25] * 7
+    rows = fixed_rows(10, 25, np.random.default_rng(0))
+    assert np.bincount(rows).tolist().count(3) == 5
+    assert set(np.bincount(rows)) == {2, 3}
+    assert (np.diff(rows) >= 0).all()
+
+
+def test_an_even_draw_has_no_chance_in_it() -> None:
+    values = np.arange(10)[:, None]
+    assert EvenDraw(4).take([values])[0].ravel().tolist() == [0, 2, 5, 7]
+    assert EvenDraw(10).take([values])[0] is values
+
+
+def test_beyond_the_budget_bags_are_read_again(store: Store) -> None:
+    kept, none = patient_data(store), patient_data(store, budget=0)
+    one, two = (data.batch(np.arange(10), draw()) for data in (kept, none))
+    assert torch.equal(one.tiles, two.tiles)
+    assert kept.bags.kept
+    assert not none.bags.kept
+
+
+def test_every_patient_once_an_epoch_in_even_batches() -> None:
+    batches = epoch_batches(130, 32, np.random.default_rng(0))
+    assert sorted(np.concatenate(batches).tolist()) == list(range(130))
+    assert [len(b) for b in batches] == [26] * 5
+    assert len(epoch_batches(3, 32, np.random.default_rng(0))) == 1
+
+
+def test_hilbert_order_visits_neighbours() -> None:
+    grid = np.stack(np.meshgrid(np.arange(16), np.arange(16)), -1).reshape(-1, 2).astype(np.int32) * 4369
+    walk = grid[np.argsort(hilbert(grid), kind="stable")]
+    assert (np.abs(np.diff(walk, axis=0)).sum(1) == 4369).all()
+
+
+def test_token_orders() -> None:
+    coords = np.array([[0, 512], [512, 0], [0, 0]], dtype=np.int32)
+    assert token_order(coords, "raster").tolist() == [2, 1, 0]
+    assert token_order(coords[[2, 1, 0]], "raster") is None
+    assert token_order(coords, "none") is None
+
+
+def test_moments_of_the_given_patients_only(store: Store) -> None:
+    features = find_features(store)
+    bags = Bags(store, features, "raster", 1e9)
+    patients = features.of(("P00", "P07"))
+    mean, sd = tile_moments(bags, patients)
+    rows = np.concatenate([bags.read(bag) for p in ("P00", "P07") for bag in patients[p]]).astype(np.float64)
+    np.testing.assert_allclose(mean, rows.mean(0))
+    np.testing.assert_allclose(sd, rows.std(0))
+
+
+def test_features_must_be_named_where_there_are_several(store: Store) -> None:
+    write_features(store, Features("P00-0", "grid", "timm:other@1", np.zeros((find_rows(store), 4), np.float16)))
+    with pytest.raises(BadInput) as several:
+        find_features(store)
+    assert several.value.code == "BAD_OPTION"
+    assert "--tiling grid --encoder timm:other@1" in str(several.value.expected)
+    assert "--encoder toy" in str(several.value.expected)
+    assert find_features(store, encoder="timm:other@1").width == 4
+    with pytest.raises(BadInput, match="no features of that"):
+        find_features(store, encoder="none")
+
+
+def find_rows(store: Store) -> int:
+    return next(bag.rows for bag in find_features(store).bags if bag.slide_id == "P00-0")
+
+
+def test_slides_without_tiles_are_left_out(store: Store) -> None:
+    write_tiling(store, Tiling("P00-0", "grid", 0, None), overwrite=True)
+    write_features(store, Features("P00-0", "grid", "toy", np.zeros((0, 12), np.float16)), overwrite=True)
+    features = find_features(store)
+    assert features.empty == 1
+    assert "P00" not in features.of(PATIENTS)
+
+
+def test_missing_things_are_named(store: Store) -> None:
+    with pytest.raises(StoreError) as split:
+        read_folds(store, "absent")
+    assert (split.value.code, split.value.expected) == ("MISSING", "one of: main")
+    for wrong in ("2", "-1", "x"):
+        with pytest.raises(BadInput, match="no such fold"):
+            choose_folds(read_folds(store, "main"), wrong)
+    assert choose_folds(read_folds(store, "main"), "all") == [0, 1]

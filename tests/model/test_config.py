@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mirror_data.errors import BadInput
+from mirror_model.config import LossConfig, describe_options, differences, option_names, read_config
+
+
+def bad(*settings: str, file: Path | None = None) -> BadInput:
+    with pytest.raises(BadInput) as caught:
+        read_config(file, settings)
+    assert caught.value.code == "BAD_OPTION"
+    assert caught.value.exit == 2
+    return caught.value
+
+
+def test_defaults_are_the_published_settings() -> None:
+    config = read_config()
+    assert (config.epochs, config.batch_size, config.model.dim, config.data.tiles) == (100, 16, 768, 2048)
+    assert (config.optimiser.name, config.optimiser.lr, config.optimiser.weight_decay) == ("adam", 2e-5, 0.0)
+    assert config.model.attention == "exact"
+
+
+def test_settings_override_the_recipe(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('[train]\nepochs = 7\n[train.model]\ndim = 96\npool = "attention"\n[other]\nx = 1\n')
+    config = read_config(recipe, ["model.dim=192", "optimiser.name=adamw", "data.standardise_tiles=true"])
+    assert (config.epochs, config.model.dim, config.model.pool) == (7, 192, "attention")
+    assert config.optimiser.name == "adamw"
+    assert config.data.standardise_tiles is True
+    recipe.write_text("epochs = 3\n")
+    assert read_config(recipe).epochs == 3
+
+
+def test_an_unknown_key_is_named_with_its_neighbours() -> None:
+    error = bad("model.dimm=192")
+    assert error.key == "model.dimm"
+    assert "model.dim" in str(error.hint)
+    assert "model.dim" in str(bad("dim=192").hint)
+    assert bad("nothing.at.all=1").key == "nothing"
+
+
+def test_bad_values_are_refused(tmp_path: Path) -> None:
+    assert bad("batch_size=0").key == "batch_size"
+    assert bad("epochs=1.5").key == "epochs"
+    assert bad("model.dim=100").got is None
+    assert "multiple" in str(bad("model.dim=100"))
+    assert bad("model.pool=max").key == "model.pool"
+    assert bad("optimiser.lr=nan").key == "optimiser.lr"
+    assert "bag" in str(bad("model.attention=nystrom"))
+    assert bad("epochs").key == "--set"
+    assert bad("epochs.more=1").key in ("epochs", "epochs.more")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("epochs = \n")
+    assert bad(file=broken).file == str(broken)
+    with pytest.raises(BadInput) as missing:
+        read_config(tmp_path / "absent.toml")
+    assert missing.value.code == "NOT_FOUND"
+
+
+def test_loss_weights() -> None:
+    assert [LossConfig().weight(t) for t in ("align", "slide_retention", "style")] == [0.5, 0.15, 0.1]
+    paper = LossConfig(weights="paper", cluster=0.0)
+    assert (paper.weight("align"), paper.weight("cluster")) == (1.0, 0.0)
+
+
+def test_every_option_is_listed_once() -> None:
+    names = option_names()
+    assert len(names) == len(set(names)) == len(describe_options())
+    assert {"epochs", "model.dim", "loss.align", "optimiser.lr", "data.tiles", "runtime.threads"} <= set(names)
+
+
+def test_differences_name_nested_keys() -> None:
+    ours = {"a": 1, "b": {"c": 2, "d": 3}}
+    assert differences(ours, {"a": 1, "b": {"c": 5, "d": 3}, "e": 0}) == ["b.c: 5 -> 2", "e: 0 -> None"]
+    assert differences(ours, ours) == []
