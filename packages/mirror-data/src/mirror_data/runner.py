@@ -11,7 +11,7 @@ import json
 import multiprocessing
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -76,6 +76,23 @@ def run_units(
                 step = "look at the file with other software; run again with --workers 1 to see it alone"
                 keep(index, Result(name(jobs[index]), None, Failure(name(jobs[index]), "CRASHED", reason, step), 3))
     return [found[index] for index in range(len(jobs))]
+
+
+def run_threads(
+    unit: Callable[[Job], Outcome],
+    jobs: Sequence[Job],
+    *,
+    name: Callable[[Job], str],
+    threads: int = 8,
+    done: Callable[[Result[Outcome]], None] = lambda result: None,
+) -> list[Result[Outcome]]:
+    """As `run_units`, in threads of this process: for units that mostly wait for the disk to sync."""
+    results = []
+    with ThreadPoolExecutor(threads) as pool:
+        for result in pool.map(lambda job: _attempt(unit, job, name(job)), jobs):
+            results.append(result)
+            done(result)
+    return results
 
 
 def _pooled(

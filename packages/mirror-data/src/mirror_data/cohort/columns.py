@@ -101,20 +101,20 @@ def choose_columns(names: Sequence[str], options: OutcomeOptions, path: object) 
     """The columns to read: those stated, else those found by name.
 
     Raises:
-        BadInput: ``BAD_COLUMN``, ``BAD_OPTION``.
+        BadInput: ``MISSING_COLUMN``, ``BAD_OPTION``.
     """
 
     def named(column: str | None, option: str) -> str | None:
         if column is not None and column not in names:
             got = some([name for name in names if name], 12)
-            raise BadInput("BAD_COLUMN", f"the table has no column {column}", file=path, key=option, got=got)
+            raise BadInput("MISSING_COLUMN", f"the table has no column {column}", file=path, key=option, got=got)
         return column
 
     patient = named(options.patient_column, "--patient-column") or find(names, PATIENT)
     if patient is None:
         got = some([name for name in names if name], 12)
         hint = "name it with --patient-column"
-        raise BadInput("BAD_COLUMN", "no column is named like patient ids", file=path, got=got, hint=hint)
+        raise BadInput("MISSING_COLUMN", "no column is named like patient ids", file=path, got=got, hint=hint)
     if options.covariates is None:
         pairs = [(name, found) for name, known in COVARIATES.items() if (found := find(names, known))]
     else:
@@ -146,7 +146,7 @@ def _choose_outcome(
     if options.endpoint and not found:
         hint = "name the columns with --time-column and --event-column"
         raise BadInput(
-            "BAD_COLUMN", "the endpoint's columns are not in the table", file=path, key=options.endpoint, hint=hint
+            "MISSING_COLUMN", "the endpoint's columns are not in the table", file=path, key=options.endpoint, hint=hint
         )
     best = found[0] if found else None
     time = named(options.time_column, "--time-column") or (best.time if best else None)
@@ -160,7 +160,9 @@ def _choose_outcome(
         return None
     if time is None or (event is None and censorship is None):
         lacking = "--time-column" if time is None else "--event-column or --censorship-column"
-        raise BadInput("BAD_COLUMN", "an outcome needs a time and an event", file=path, hint=f"name it with {lacking}")
+        raise BadInput(
+            "MISSING_COLUMN", "an outcome needs a time and an event", file=path, hint=f"name it with {lacking}"
+        )
     unit = options.time_unit or (best.unit if best and best.time == time else "")
     unit = unit or next((unit for unit in ("days", "months", "years") if unit in time.lower()), "")
     if not unit:

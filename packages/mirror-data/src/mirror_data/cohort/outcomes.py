@@ -42,7 +42,7 @@ def read_outcome_table(
         wanted: patients to keep, everybody if None.
 
     Raises:
-        BadInput: ``BAD_TIME``, ``BAD_EVENT``, ``NOT_ESTIMABLE``, ``CONFLICT``, ``NO_OVERLAP``, ``BAD_COLUMN``,
+        BadInput: ``BAD_TIME``, ``BAD_EVENT``, ``NOT_ESTIMABLE``, ``CONFLICT``, ``NO_OVERLAP``, ``MISSING_COLUMN``,
             ``BAD_OPTION``, or as `mirror_data.tables.read_strings`.
     """
     names = open_table(path).names
@@ -171,7 +171,7 @@ def _add_subtype(
     if column is None:
         if kept:
             hint = "name it with --subtype-column"
-            raise BadInput("BAD_COLUMN", "no column is named like subtypes", file=path, key="--subtypes", hint=hint)
+            raise BadInput("MISSING_COLUMN", "no column is named like subtypes", file=path, key="--subtypes", hint=hint)
         return ()
     labels = _one_a_patient(to_words(rows[column]), patient, column, path).reindex(table.index)
     missing = int(labels.isna().sum())

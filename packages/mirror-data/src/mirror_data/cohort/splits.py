@@ -70,7 +70,7 @@ def import_split(source: Sequence[str | Path], patients: Patients | None, option
         patients: those of the store; None keeps everybody and draws without strata.
 
     Raises:
-        BadInput: ``PATIENT_LEAK`` with counts by fold, ``NO_OVERLAP``, ``BAD_COLUMN``, ``NOT_FOUND``, ...
+        BadInput: ``PATIENT_LEAK`` with counts by fold, ``NO_OVERLAP``, ``MISSING_COLUMN``, ``NOT_FOUND``, ...
     """
     _check(options)
     files = _fold_files(source)
@@ -184,7 +184,7 @@ def _read_published(path: Path) -> Published:
     if "train" not in columns or not {"val", "test"} & set(columns):
         expected = "columns train and val, or train, val and test, of patient or slide ids"
         raise BadInput(
-            "BAD_COLUMN", "this is no file of a fold", file=path, expected=expected, got=", ".join(names)[:80]
+            "MISSING_COLUMN", "this is no file of a fold", file=path, expected=expected, got=", ".join(names)[:80]
         )
     cells = read_strings(path, list(columns.values()))
     parts = {

@@ -98,7 +98,7 @@ def find_symbols(gene_ids: Sequence[str], probemap: str | Path | None = None) ->
     A probemap's id matches with its Ensembl version or, if that finds nothing, without.
 
     Raises:
-        BadInput: ``BAD_COLUMN`` if the probemap lacks a column, ``NO_OVERLAP`` if it names none of the genes.
+        BadInput: ``MISSING_COLUMN`` if the probemap lacks a column, ``NO_OVERLAP`` if it names none of the genes.
     """
     if probemap is None:
         symbols = tuple(map(own_symbol, gene_ids))
@@ -108,7 +108,7 @@ def find_symbols(gene_ids: Sequence[str], probemap: str | Path | None = None) ->
     value = next((names[n] for n in ("gene", "symbol", "gene_name", "gene_symbol") if n in names), None)
     if key is None or value is None:
         expected = "columns id and gene"
-        raise BadInput("BAD_COLUMN", "the probemap lacks a column", file=probemap, expected=expected)
+        raise BadInput("MISSING_COLUMN", "the probemap lacks a column", file=probemap, expected=expected)
     rows = read_strings(probemap, [key, value]).drop_nulls()
     exact = dict(zip(rows[key], rows[value], strict=True))
     bare = {name.split(".")[0]: symbol for name, symbol in exact.items()}

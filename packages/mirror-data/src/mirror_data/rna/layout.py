@@ -62,7 +62,7 @@ def find_layout(
 
     Raises:
         BadInput: ``TRANSPOSED`` if the ids contradict the stated orientation, ``ORIENTATION_UNKNOWN`` if they do not
-            tell and none was stated, ``BAD_COLUMN`` if a named column is not there, ``EMPTY`` if no values remain.
+            tell and none was stated, ``MISSING_COLUMN`` if a named column is not there, ``EMPTY`` if no values remain.
     """
     if gene_suffix:
         if orientation == "genes-rows":
@@ -122,7 +122,7 @@ def _row_ids(table: Table, column: int) -> list[str]:
 def _place(table: Table, name: str) -> int:
     if name not in table.names:
         raise BadInput(
-            "BAD_COLUMN", "the table has no such column", file=table.path, key=name, expected=some(table.names)
+            "MISSING_COLUMN", "the table has no such column", file=table.path, key=name, expected=some(table.names)
         )
     return table.names.index(name)
 

@@ -86,7 +86,7 @@ def read_expression_table(
 
     Raises:
         BadInput: ``RAGGED_ROW``, ``DUPLICATE``, ``CONFLICT``, ``BAD_GENE``, ``BAD_VALUE``, ``ENCODING``, ``EMPTY``,
-            ``BOMB``, ``TRANSPOSED``, ``NO_OVERLAP``, ``UNIT_UNKNOWN``, ``BAD_OPTION``, ``BAD_COLUMN``, ...
+            ``BOMB``, ``TRANSPOSED``, ``NO_OVERLAP``, ``UNIT_UNKNOWN``, ``BAD_OPTION``, ``MISSING_COLUMN``, ...
     """
     stated = None if options.unit == "auto" else parse_unit(options.unit)
     table = open_table(path)

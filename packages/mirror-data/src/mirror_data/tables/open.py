@@ -83,7 +83,7 @@ def read_column(path: str | Path, headings: Sequence[str]) -> list[str]:
         headings: plain names (see `plain_name`), best first. A plain list may stand under one of them or under none.
 
     Raises:
-        BadInput: as `read_strings`; ``BAD_COLUMN`` if there are several columns and none is named so.
+        BadInput: as `read_strings`; ``MISSING_COLUMN`` if there are several columns and none is named so.
     """
     table = open_table(path)
     spelt = {plain_name(name): name for name in reversed(table.names)}
@@ -92,7 +92,7 @@ def read_column(path: str | Path, headings: Sequence[str]) -> list[str]:
         return read_strings(path, [heading])[heading].drop_nulls().to_list()
     if len(table.names) > 1:
         message = f"none of the columns is named {headings[0]} or the like"
-        raise BadInput("BAD_COLUMN", message, file=path, got=some(table.names))
+        raise BadInput("MISSING_COLUMN", message, file=path, got=some(table.names))
     rows = [cell.strip() for frame in table.batches([0]) for cell in frame.to_series(0).to_list() if cell]
     return [cell for cell in (table.names[0], *rows) if cell not in MISSING]
 
