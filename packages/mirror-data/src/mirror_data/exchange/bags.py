@@ -1,8 +1,8 @@
 """Bags of features that others made, into the store: what every foreign format is turned into, and the import of many.
 
-A format's module has ``find(path, ...)``, the bags it holds, and ``read(source)``, one of them. One bag is one unit: a bad
-one fails alone. Threads, because a commit waits for the disk (measured: 131 ms a bag one by one on a busy disk, 20 ms with
-four or more under way).
+A format's module has ``find(path, ...)``, the bags it holds, and ``read(source)``, one of them. One bag is one unit: a
+bad one fails alone. Threads, because a commit waits for the disk (measured: 131 ms a bag one by one on a busy disk,
+20 ms with four or more under way).
 """
 
 from __future__ import annotations
@@ -227,7 +227,8 @@ def _commit_tiling(store: Store, tiling: Tiling, overwrite: bool) -> None:
     path = schema.tiling(tiling.slide_id, tiling.name)
     if store.has(path):
         known = read_tiling(store, tiling.slide_id, tiling.name)
-        same = known.coords is None if tiling.coords is None else np.array_equal(known.coords, tiling.coords)
+        mine, theirs = tiling.coords, known.coords
+        same = mine is theirs if mine is None or theirs is None else np.array_equal(mine, theirs)
         if known.rows == tiling.rows and same:
             return
         if not overwrite:

@@ -1,4 +1,4 @@
-"""CLAM: ``patches/{slide}.h5`` with coords, ``h5_files/{slide}.h5`` with features and coords, ``pt_files/{slide}.pt``."""
+"""CLAM: ``patches/{slide}.h5`` (coords), ``h5_files/{slide}.h5`` (features and coords), ``pt_files/{slide}.pt``."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def read(source: Source) -> ForeignBag:
             raise BadSlide("MISMATCH", message, file=source.path)
         coords = grid
     patch, downsample = first_number(known.get("patch_size")), first_number(known.get("downsample")) or 1.0
-    size = known.get("level_dim")
+    size: Any = known.get("level_dim")
     return ForeignBag(
         source.slide_id,
         "import clam",

@@ -1,4 +1,4 @@
-"""Region bags: one .npz of a whole cohort with feats (sum of M, P), offsets (S + 1) and slide_ids (S); no coordinates."""
+"""Region bags: one .npz of a cohort with feats (sum of M, P), offsets (S + 1) and slide_ids (S); no coordinates."""
 
 from __future__ import annotations
 
