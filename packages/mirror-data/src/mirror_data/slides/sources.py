@@ -67,17 +67,18 @@ def find_slides(arguments: Sequence[Path], table: Sequence[TableRow] = ()) -> So
     Raises:
         BadInput: ``DUPLICATE`` if two rows of the table speak of one slide.
     """
-    files: dict[str, Path] = {}
+    files: dict[tuple[str, str], Path] = {}
     failures: list[Failure] = []
     for argument in arguments:
         found = _slides_below(argument) if argument.is_dir() else [argument]
         if not found:
             reason = f"the folder holds no slides: no file below it ends in {', '.join(SUFFIXES)}"
             failures.append(Failure(argument.name, "NOT_A_SLIDE", reason, "name a folder with slides, or the files"))
-        files |= {os.path.realpath(path) if path.exists() else str(path): path for path in found}
+        for path in found:
+            files.setdefault((ids.slide_id(path.name), os.path.realpath(path)), path)
     grouped: dict[str, list[Path]] = {}
-    for path in files.values():
-        grouped.setdefault(ids.slide_id(path.name), []).append(path)
+    for (slide_id, _), path in files.items():
+        grouped.setdefault(slide_id, []).append(path)
     rows = {_plain(row.slide): row for row in table}
     slides: list[SlideSource] = []
     used: set[str] = set()

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from itertools import islice
 
 import numpy as np
 
@@ -45,7 +46,7 @@ def encode_tiles(
             beyond float16, naming the tile.
     """
     coords = tiling.coords if tiling.coords is not None else np.zeros((0, 2), np.int32)
-    features = np.empty((len(coords), encoder.width), np.float16)
+    features = np.full((len(coords), encoder.width), np.nan, np.float16)  # a row left out would be refused
     start = 0
     with closing(read_batches(reader, tiling, batch_size)) as batches:
         for tiles in batches:  # (batch_size, tile_px, tile_px, 3)
@@ -83,11 +84,9 @@ def read_batches(reader: SlideReader, tiling: Tiling, batch_size: int) -> Genera
     starts = iter(range(0, len(coords), batch_size))
     threads = ThreadPoolExecutor(READERS, thread_name_prefix="tiles")
     try:
-        waiting: deque[Future[np.ndarray]] = deque(
-            threads.submit(read, s) for s, _ in zip(starts, range(AHEAD), strict=False)
-        )
+        waiting: deque[Future[np.ndarray]] = deque(threads.submit(read, start) for start in islice(starts, AHEAD))
         while waiting:
             yield waiting.popleft().result()
-            waiting.extend(threads.submit(read, s) for s, _ in zip(starts, range(1), strict=False))
+            waiting.extend(threads.submit(read, start) for start in islice(starts, 1))
     finally:
         threads.shutdown(cancel_futures=True)
