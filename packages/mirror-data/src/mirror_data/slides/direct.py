@@ -191,8 +191,9 @@ def find_difference(reader: DirectReader) -> str | None:
         if done and time.perf_counter() > deadline:
             return None
         image = reader.images[index]
-        xs = _exact_positions(image.level.width, image.level.downsample)
-        ys = _exact_positions(image.level.height, image.level.downsample)
+        across, down = reader.size[0] / image.level.width, reader.size[1] / image.level.height
+        factor = (across + down) / 2  # OpenSlide's, by which it divides level-0 pixels
+        xs, ys = _exact_positions(image.level.width, factor), _exact_positions(image.level.height, factor)
         rows, columns = np.unique(ys // image.tile_height), np.unique(xs // image.tile_width)
         numbers = (rows[:, None] * image.columns + columns).ravel()
         numbers = numbers[image.byte_counts[numbers] > 0]

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mirror_data.slides.reader import Level
+from mirror_data.slides.reader import Level, true_downsample
 from mirror_data.slides.tile_decoders import Decoder, Jpeg2000Decoder, JpegDecoder, PlainDecoder, Undecodable
 
 MAX_TILE_SIDE = 4096  # larger tiles are not worth decoding whole
@@ -116,7 +116,9 @@ def _subdirectories(page: Any, finest: Level, vendor: str) -> list[TiledImage]:
         alike = abs(across - down) <= ASPECT_TOLERANCE * min(across, down) and child.imagewidth < previous
         if not (alike and child.is_tiled and _tag(child, _SUBFILE, 0) == 1):
             return []
-        images.append(_to_image(child, Level(child.imagewidth, child.imagelength, (across + down) / 2), vendor))
+        size = (int(child.imagewidth), int(child.imagelength))
+        downsample = true_downsample((finest.width, finest.height), size, (across + down) / 2)
+        images.append(_to_image(child, Level(*size, downsample), vendor))
     return images
 
 

@@ -23,6 +23,7 @@ _SOI, _EOI, _SOS = b"\xff\xd8", b"\xff\xd9", 0xDA
 _TABLES = {0xDB, 0xC4, 0xCC}  # DQT, DHT, DAC
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # SOFn
 _COMMENTS = {*range(0xE0, 0xF0), 0xFE}  # APPn, COM
+_JFIF, _ADOBE = 0xE0, 0xEE
 
 
 class Undecodable(Exception):
@@ -80,6 +81,8 @@ class JpegDecoder:
         framed = False
         for marker, start, end in _segments(data):
             if marker in _COMMENTS:
+                if not _is_plain_comment(marker, data[start + 4 : end]):
+                    raise Undecodable(f"a JPEG application mark of kind {marker:02X} that is not plain")
                 kept.append(data[after:start])
                 after = end
             elif marker in _FRAMES:
@@ -113,6 +116,15 @@ def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
         if marker == _SOS:
             return
         at = end
+
+
+def _is_plain_comment(marker: int, text: bytes) -> bool:
+    """Whether libjpeg, which reads two kinds of application marks, has nothing to say about this one."""
+    if marker == _JFIF:
+        return len(text) == 14 and text.startswith(b"JFIF\0\1")
+    if marker == _ADOBE:
+        return len(text) == 12 and text.startswith(b"Adobe") and text[11] in (0, 1)  # RGB, YCbCr
+    return True
 
 
 @dataclass(frozen=True)
