@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mirror_data.errors import BadInput, some
+from mirror_data.ids import is_barcode
 from mirror_data.tables import plain_name, words
 from mirror_data.units import DAYS_PER_MONTH
 
@@ -106,13 +107,13 @@ def choose_columns(names: Sequence[str], options: OutcomeOptions, path: object) 
 
     def named(column: str | None, option: str) -> str | None:
         if column is not None and column not in names:
-            got = some([name for name in names if name], 12)
+            got = some([name for name in names if name and not is_barcode(name)], 12)
             raise BadInput("MISSING_COLUMN", f"the table has no column {column}", file=path, key=option, got=got)
         return column
 
     patient = named(options.patient_column, "--patient-column") or find(names, PATIENT)
     if patient is None:
-        got = some([name for name in names if name], 12)
+        got = some([name for name in names if name and not is_barcode(name)], 12)
         hint = "name it with --patient-column"
         raise BadInput("MISSING_COLUMN", "no column is named like patient ids", file=path, got=got, hint=hint)
     if options.covariates is None:

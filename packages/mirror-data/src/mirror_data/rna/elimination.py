@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -86,6 +87,11 @@ class GeneMatrix:
         """All genes are back (in some order)."""
         self.left = len(self.values)
 
+    @cached_property
+    def whole(self) -> np.ndarray:
+        """X X' + 1 over all genes (n, n), computed once."""
+        return self.values.T @ self.values + 1.0
+
     def gram(self) -> np.ndarray:
         """X X' + 1 over the genes left (n, n)."""
         rows = self.values[: self.left]
@@ -126,7 +132,6 @@ def genes_a_round(step: float, genes: int) -> int:
 
 def eliminate(
     matrix: GeneMatrix,
-    gram: np.ndarray,
     labels: np.ndarray,
     options: EliminationOptions,
     *,
@@ -138,7 +143,6 @@ def eliminate(
 
     Args:
         matrix: all genes; restored first.
-        gram: (n, n) of all genes, left as it is.
         labels: (n,) class indices 0, 1, ...
         among: bool (n,), samples to fit on; all if None.
         scored: bool (n,), samples to score each round by (none of those fitted on); nobody if None.
@@ -151,7 +155,7 @@ def eliminate(
     genes = matrix.left
     step, floor = genes_a_round(options.step, genes), min(options.min_genes, genes)
     y = signs(labels, among)
-    K, computed_at = gram.copy(), genes
+    K, computed_at = matrix.whole.copy(), genes
     dropped_in = np.zeros(genes, dtype=np.int32)
     sizes: list[int] = []
     scores: list[float] = []
@@ -205,7 +209,6 @@ class Curve:
 
 def cross_validate(
     matrix: GeneMatrix,
-    gram: np.ndarray,
     labels: np.ndarray,
     fold_of: np.ndarray,
     options: EliminationOptions,
@@ -221,7 +224,7 @@ def cross_validate(
     every = []
     for fold in range(int(fold_of.max()) + 1):
         held = fold_of == fold
-        every.append(eliminate(matrix, gram, labels, options, among=~held, scored=held, watch=watch))
+        every.append(eliminate(matrix, labels, options, among=~held, scored=held, watch=watch))
         finished()
     scores = np.array([one.scores for one in every])  # (folds, sizes)
     total = np.round(scores.sum(axis=0), 12)  # equal to rounding is equal
@@ -233,7 +236,6 @@ def cross_validate(
 
 def stability(
     matrix: GeneMatrix,
-    gram: np.ndarray,
     labels: np.ndarray,
     resamples: Sequence[np.ndarray],
     size: int,
@@ -251,6 +253,6 @@ def stability(
     down = EliminationOptions(options.step, size, options.C, options.scoring)
     kept = np.zeros(len(matrix.values))
     for among in resamples:
-        kept += eliminate(matrix, gram, labels, down, among=among, watch=watch).dropped_in == 0
+        kept += eliminate(matrix, labels, down, among=among, watch=watch).dropped_in == 0
         finished()
     return (kept / max(len(resamples), 1)).astype(np.float32)

@@ -121,9 +121,8 @@ def _row_ids(table: Table, column: int) -> list[str]:
 
 def _place(table: Table, name: str) -> int:
     if name not in table.names:
-        raise BadInput(
-            "MISSING_COLUMN", "the table has no such column", file=table.path, key=name, expected=some(table.names)
-        )
+        expected = f"one of {len(table.names)} columns, the first being {table.names[0] or '(without a name)'}"
+        raise BadInput("MISSING_COLUMN", "the table has no such column", file=table.path, key=name, expected=expected)
     return table.names.index(name)
 
 

@@ -156,16 +156,13 @@ def _eliminate_all(
     how = options.elimination
     with one_thread():
         matrix = GeneMatrix(values)
-        gram = matrix.gram()
-        curve = cross_validate(
-            matrix, gram, labels, np.array([inner[patient] for patient in strata]), how, heard, next_one
-        )
-        final = eliminate(matrix, gram, labels, how, watch=heard)
+        curve = cross_validate(matrix, labels, np.array([inner[patient] for patient in strata]), how, heard, next_one)
+        final = eliminate(matrix, labels, how, watch=heard)
         next_one()
         shares = None
         if halves:
             masks = [np.array([patient in half for patient in strata]) for half in halves]
-            shares = stability(matrix, gram, labels, masks, curve.best, how, heard, next_one)
+            shares = stability(matrix, labels, masks, curve.best, how, heard, next_one)
     return _Found(final.ranking(curve.best), curve, shares, max(curve.residual, final.residual))
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import polars as pl
 
-from mirror_data.errors import BadInput, some
+from mirror_data.errors import BadInput
 from mirror_data.tables.bytes import Watch, check_file, line_blocks, magic
 from mirror_data.tables.names import plain_name
 
@@ -92,7 +92,7 @@ def read_column(path: str | Path, headings: Sequence[str]) -> list[str]:
         return read_strings(path, [heading])[heading].drop_nulls().to_list()
     if len(table.names) > 1:
         message = f"none of the columns is named {headings[0]} or the like"
-        raise BadInput("MISSING_COLUMN", message, file=path, got=some(table.names))
+        raise BadInput("MISSING_COLUMN", message, file=path, got=f"{len(table.names)} other columns")
     rows = [cell.strip() for frame in table.batches([0]) for cell in frame.to_series(0).to_list() if cell]
     return [cell for cell in (table.names[0], *rows) if cell not in MISSING]
 
