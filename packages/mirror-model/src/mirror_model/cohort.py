@@ -94,7 +94,9 @@ def read_folds(store: Store, split: str) -> tuple[Fold, ...]:
     if not store.has(schema.split(split)):
         there = some(store.keys("splits"), 20) or "none"
         hint = "write one with `mirror-data split`"
-        raise StoreError("MISSING", "no such split", file=store.url, key=split, expected=f"one of: {there}", hint=hint)
+        raise StoreError(
+            "MISSING", "no such split", file=store.url, key=schema.split(split), expected=f"one of: {there}", hint=hint
+        )
     return read_split(store, split).folds
 
 

@@ -25,6 +25,8 @@ from mirror_model.retention import (
 from mirror_model.rna_encoder import GroupedLinear, RnaTokens, make_rna_encoder
 from mirror_model.slide_encoder import SlideEncoder, SlideTokens, groups_of
 
+_UNIT_LENGTH = 1e-6  # a prototype this near to length 1 is left alone
+
 
 @dataclass(frozen=True)
 class Shapes:
@@ -93,8 +95,10 @@ class StyleModule(nn.Module):
 
     @torch.no_grad()
     def normalise_prototypes(self) -> None:
-        """Give every prototype length 1; called before every step."""
-        self.prototypes.copy_(nnf.normalize(self.prototypes, dim=1))
+        """Give every prototype length 1; called before every step. Doing it twice changes nothing, to the last bit."""
+        length = self.prototypes.norm(dim=1, keepdim=True)  # (K, 1)
+        done = (length - 1).abs() < _UNIT_LENGTH
+        self.prototypes.copy_(torch.where(done, self.prototypes, self.prototypes / length.clamp_min(_UNIT_LENGTH)))
 
 
 class Mirror(nn.Module):

@@ -131,8 +131,8 @@ def choose_genes(store: Store, table: Expression, genes: str | None, number: int
     if not store.has(schema.genes(genes, number)):
         there = some(store.keys("genes"), 20) or "none"
         hint = "select genes with `mirror-data genes`"
-        message = f"no such gene selection for fold {number}"
-        raise StoreError("MISSING", message, file=store.url, key=genes, expected=f"one of: {there}", hint=hint)
+        message, key = "no such gene selection", schema.genes(genes, number)
+        raise StoreError("MISSING", message, file=store.url, key=key, expected=f"one of: {there}", hint=hint)
     selection = read_genes(store, genes, number)
     outside = set(selection.fitted_on) - set(fold.train)
     if outside:
