@@ -1,8 +1,8 @@
 """Colours, axes and SVG of every figure.
 
-A figure is drawn once, in named colours. `to_svg` writes each as ``var(--name, #light)``: on the report's page the style sheet
-gives the variables a value for light and one for dark; anywhere else the fallback, the light colour, holds. Styles
-become attributes, so that the page's Content-Security-Policy need not allow inline styles. Bytes follow from the
+A figure is drawn once, in named colours. `to_svg` writes each as ``var(--name, #light)``: on the report's page the
+style sheet gives the variables a value for light and one for dark; anywhere else the fallback, the light colour, holds.
+Styles become attributes, so that the page's Content-Security-Policy need not allow inline styles. Bytes follow from the
 drawing alone: no date, and ids from the figure's name.
 """
 
@@ -48,6 +48,7 @@ VARIABLES = {
 }
 
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+_NUMERIC = ("d", "x", "y", "transform", "width", "height")
 _FONT = "system-ui, 'Segoe UI', Helvetica, Arial, sans-serif"
 _RC = {
     "svg.fonttype": "none",
@@ -136,6 +137,7 @@ def to_svg(figure: Figure, name: str, alt: str) -> Drawing:
     width, height = (round(float(side) * 96 / 72) for side in root.attrib["viewBox"].split()[2:])
     for gone in ("width", "height", "version"):
         root.attrib.pop(gone, None)
+    root.attrib |= {"width": str(width), "height": str(height)}
     root.attrib |= {"role": "img", "aria-label": alt, "stroke-linejoin": "round", "font-family": _FONT}
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _XLINK)
@@ -145,31 +147,40 @@ def to_svg(figure: Figure, name: str, alt: str) -> Drawing:
 
 def _clean(root: ElementTree.Element, name: str) -> None:
     """Drop metadata and style sheets, make styles attributes, name the colours, make ids the figure's own."""
-    renamed = {}
     for parent in list(root.iter()):
         for child in list(parent):
             if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"):
                 parent.remove(child)
-        if "id" in parent.attrib and not re.fullmatch(r"[mp][0-9a-f]{10}", parent.attrib["id"]):
-            del parent.attrib["id"]  # figure_1, axes_1, text_7: nothing refers to them
-        if "id" in parent.attrib:
-            renamed[parent.attrib["id"]] = f"{name}-{len(renamed)}"
     for element in root.iter():
         for key, value in _declarations(element.attrib.pop("style", "")):
-            if key == "font-family":
-                continue  # that of the page
-            element.attrib[key] = value.removesuffix("px") if key == "font-size" else value
+            if key != "font-family":  # that of the page holds
+                element.attrib[key] = value.removesuffix("px") if key == "font-size" else value
+    referred = {id_ for element in root.iter() for value in element.attrib.values() if (id_ := _reference(value))}
+    renamed = {id_: f"{name}-{k}" for k, id_ in enumerate(sorted(referred))}
+    for element in root.iter():
         for key, value in list(element.attrib.items()):
-            if key == "id":
-                element.attrib[key] = renamed[value]
-            elif value in VARIABLES:
-                element.attrib[key] = f"var(--{VARIABLES[value]}, {value})"
-            elif value.startswith("url(#"):
-                element.attrib[key] = f"url(#{renamed[value[5:-1]]})"
-            elif key == f"{{{_XLINK}}}href" and value.startswith("#"):
-                element.attrib[key] = f"#{renamed[value[1:]]}"
-            elif key == "transform":
-                element.attrib[key] = re.sub(r"rotate\(-0 [^)]*\)\s*", "", value)
+            element.attrib[key] = _attribute(key, value, renamed)
+        for empty in ("transform", "id"):  # figure_1, axes_1, text_7: nothing refers to them
+            if element.attrib.get(empty) == "":
+                del element.attrib[empty]
+
+
+def _attribute(key: str, value: str, renamed: dict[str, str]) -> str:
+    if key == "id":
+        return renamed.get(value, "")
+    if value in VARIABLES:
+        return f"var(--{VARIABLES[value]}, {value})"
+    if id_ := _reference(value):
+        return value.replace(id_, renamed[id_])
+    if key in _NUMERIC:
+        return re.sub(r"(\.\d\d)\d+", r"\1", re.sub(r"rotate\(-0 [^)]*\)\s*", "", value))
+    return value
+
+
+def _reference(value: str) -> str | None:
+    """The id that an attribute refers to, ``#id`` or ``url(#id)``; a colour in hexadecimal is too short to be one."""
+    found = re.fullmatch(r"url\(#(.+)\)|#([A-Za-z]\w*_\w+|[mp][0-9a-f]{10}|image[0-9a-f]+)", value)
+    return (found[1] or found[2]) if found else None
 
 
 def _declarations(style: str) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,38 @@
+"""``mirror-eval report``."""
+
+from __future__ import annotations
+
+import click
+from mirror_data.cli.app import json_option, store_option, tell
+
+
+@click.command("report")
+@store_option
+@click.option("--run", "run_name", required=True, metavar="NAME", help="A trained and embedded run of the store.")
+@click.option("--out", metavar="FILE.html", help="Where the page goes. [default: NAME-report.html]")
+@click.option("--paper", type=click.Choice(["brca", "nsclc"]), help="Show the MIRROR paper's figures beside yours.")
+@click.option("--resamples", default=1000, show_default=True, help="Bootstrap samples behind each interval.")
+@click.option("--seed", default=0, show_default=True, help="Of evaluations, bootstrap and UMAP.")
+@json_option
+def command(
+    store_url: str, run_name: str, out: str | None, paper: str | None, resamples: int, seed: int, as_json: bool
+) -> None:
+    """Evaluate a run and write everything found as one HTML page.
+
+    The page needs nothing beside it: figures, tables and their data are within. What the data do not allow is left out
+    with the reason.
+    """
+    from dataclasses import asdict
+
+    from mirror_data.ids import to_key
+    from mirror_data.store import open_store
+
+    from mirror_eval.report.build import build_report, write_report
+
+    report = build_report(open_store(store_url), run_name, seed=seed, resamples=resamples, paper=paper)
+    file = write_report(report, out or f"{to_key(run_name)}-report.html")
+    absent = [{"what": what, "reason": reason} for what, reason in report.absent]
+    result = {"file": file, "summary": asdict(report.summary), "sections": report.sections, "absent": absent}
+    lines = [report.summary.headline, *(f"  {label}: {text}" for label, text in report.summary.sentences)]
+    lines += [f"  not shown: {what}. {reason}" for what, reason in report.absent]
+    tell(result, as_json, [*lines, str(file)])

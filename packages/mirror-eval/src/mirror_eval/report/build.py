@@ -1,0 +1,92 @@
+"""A run of the store as one HTML page."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mirror_data.errors import BadInput, some
+from mirror_data.store import Store
+
+from mirror_eval.report.blocks import Absent, Section
+from mirror_eval.report.evidence import Evidence, gather
+from mirror_eval.report.page import render
+from mirror_eval.report.paper import PAPER_COHORTS, PaperCohort
+from mirror_eval.report.sections.attention import attention
+from mirror_eval.report.sections.cohort import cohort
+from mirror_eval.report.sections.embeddings import alignment, embeddings
+from mirror_eval.report.sections.genes import genes
+from mirror_eval.report.sections.methods import methods
+from mirror_eval.report.sections.provenance import provenance
+from mirror_eval.report.sections.subtyping import subtyping
+from mirror_eval.report.sections.summary import Summary, summary
+from mirror_eval.report.sections.survival import survival
+
+
+@dataclass(frozen=True)
+class Report:
+    """The page, and what stands on it in words."""
+
+    html: str
+    summary: Summary
+    sections: tuple[str, ...]
+    absent: tuple[tuple[str, str], ...]  # what could not be shown, and why
+
+
+def build_report(store: Store, run: str, *, seed: int = 0, resamples: int = 1000, paper: str | None = None) -> Report:
+    """Evaluate a run and lay out everything found as one self-contained HTML page.
+
+    Args:
+        seed: of evaluations, bootstrap and UMAP. resamples: bootstrap samples.
+        paper: show the figures that the MIRROR paper prints for this cohort beside ours.
+
+    Raises:
+        StoreError: ``MISSING`` if the store has no such run; ``CORRUPT_STORE``, ``NEWER_FORMAT``.
+        BadInput: ``BAD_OPTION`` for an unknown cohort of the paper, no samples, or a negative seed.
+    """
+    if paper is not None and paper not in PAPER_COHORTS:
+        message = "the paper has no such cohort"
+        raise BadInput("BAD_OPTION", message, key="--paper", expected=some(PAPER_COHORTS), got=paper)
+    if resamples < 1:
+        raise BadInput("BAD_OPTION", "at least one bootstrap sample is needed", key="--resamples", got=resamples)
+    if seed < 0:
+        raise BadInput("BAD_OPTION", "a seed is not negative", key="--seed", got=seed)
+    return lay_out(gather(store, run, seed=seed, resamples=resamples), seed, paper)
+
+
+def lay_out(evidence: Evidence, seed: int, paper: PaperCohort | None) -> Report:
+    """The page of what was gathered."""
+    sections: tuple[Section, ...] = (
+        cohort(evidence),
+        subtyping(evidence, paper),
+        survival(evidence, paper),
+        embeddings(evidence, seed),
+        alignment(evidence),
+        genes(evidence),
+        attention(evidence),
+        provenance(evidence, seed),
+        methods(evidence, seed),
+    )
+    top = summary(evidence)
+    absent = tuple((b.what, b.reason) for s in sections for b in s.blocks if isinstance(b, Absent))
+    html = render(evidence.store_name, evidence.run, top, sections)
+    return Report(html, top, tuple(section.id for section in sections), absent)
+
+
+def write_report(report: Report, file: str | os.PathLike) -> Path:
+    """Write the page; the file appears whole or not at all.
+
+    Raises:
+        BadInput: ``BAD_PATH`` if it cannot be written there.
+    """
+    path = Path(file)
+    if path.is_dir():
+        raise BadInput("BAD_PATH", "this is a folder", file=path, hint="name a file")
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        temporary.write_text(report.html, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        raise BadInput("BAD_PATH", "the report cannot be written here", file=path, got=error.strerror) from error
+    return path

@@ -1,0 +1,139 @@
+"""Section: a methods paragraph to paste into a paper, built from what the records say and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mirror_eval.report.blocks import Section, Text, count, listed
+from mirror_eval.report.evidence import Evidence, Missing
+from mirror_eval.report.sections.provenance import versions
+
+
+def methods(evidence: Evidence, seed: int) -> Section:
+    """One paragraph; check it against what was done, as with any text one did not write."""
+    parts = (
+        _slides(evidence),
+        _expression(evidence),
+        _training(evidence),
+        _subtyping(evidence, seed),
+        _survival(evidence),
+    )
+    parts = (*parts, _retrieval(evidence), _software(evidence))
+    lead = (
+        "Written from the records of this run. What the records do not say is left out, so read it before you use it."
+    )
+    text = " ".join(part for part in parts if part)
+    return Section("methods", "Methods paragraph", lead, (Text(text, copyable=True),))
+
+
+def _slides(evidence: Evidence) -> str:
+    told = []
+    for encoder in evidence.encoders.values():
+        tiling = encoder.get("tiling", {})
+        sentence = "Tissue on whole-slide images was cut into tiles"
+        if tiling.get("tile_px") and tiling.get("mpp"):
+            sentence += f" of {tiling['tile_px']} × {tiling['tile_px']} pixels at {tiling['mpp']:g} µm per pixel"
+        if tiling.get("min_tissue") is not None:
+            sentence += f", each at least {tiling['min_tissue']:.0%} tissue"
+        sentence += f", and every tile encoded with {encoder['encoder']}"
+        told.append(sentence + (f" ({encoder['width']:,} features)." if encoder.get("width") else "."))
+    return " ".join(told)
+
+
+def _expression(evidence: Evidence) -> str:
+    if isinstance(evidence.expression, Missing):
+        return ""
+    expression = evidence.expression
+    patients = count(len(expression.patient_ids), "patient")
+    text = f"Expression of {len(expression.gene_ids):,} genes ({expression.unit}) was available for {patients}."
+    if isinstance(evidence.genes, Missing):
+        return text
+    genes = evidence.genes
+    kept = f"{len(genes.kept):,} genes in fold {genes.fold}"
+    return (
+        f"{text} Genes were selected within each outer fold, on its training patients alone, by recursive feature "
+        "elimination with a linear "
+        f"support vector machine, and joined with a curated list of cancer genes (together {kept})."
+    )
+
+
+def _training(evidence: Evidence) -> str:
+    run, fold = evidence.runs[0], evidence.fold
+    settings = _settings(run.config)
+    text = (
+        f"{run.method.upper()} was trained on the training patients of each of "
+        f"{count(len(evidence.folds), 'outer fold')} "
+        f"({len(fold.train):,} training, {len(fold.validation):,} validation and {len(fold.test):,} test patients in "
+        f"fold {evidence.shown_fold})"
+    )
+    return f"{text}; {settings}." if settings else f"{text}."
+
+
+def _settings(config: Mapping[str, Any]) -> str:
+    optimiser, model = config.get("optimiser", {}), config.get("model", {})
+    known = (
+        (config.get("epochs"), "{} epochs"),
+        (config.get("batch_size"), "batches of {}"),
+        (optimiser.get("name") if isinstance(optimiser, Mapping) else None, "optimiser {}"),
+        (optimiser.get("lr") if isinstance(optimiser, Mapping) else None, "learning rate {}"),
+        (model.get("dim") if isinstance(model, Mapping) else None, "embedding width {}"),
+        (config.get("seed"), "seed {}"),
+    )
+    return ", ".join(form.format(value) for value, form in known if value is not None)
+
+
+def _subtyping(evidence: Evidence, seed: int) -> str:
+    result = evidence.subtype
+    if isinstance(result, Missing):
+        return ""
+    if result.protocol == "stored":
+        classes = listed(result.classes)
+        return f"Subtypes ({classes}) were predicted by the trained network and scored on each fold's test patients."
+    return (
+        f"For subtyping ({listed(result.classes)}), frozen slide and RNA embeddings were standardised and classified "
+        "by ridge-penalised logistic regression, "
+        "fitted on each fold's training and validation patients with the penalty chosen by inner cross-validation "
+        "among them, and scored once on the "
+        "test patients. Scores are means ± standard deviations over folds, with 95 % intervals from a bootstrap of the "
+        "test patients within folds "
+        f"(seed {seed})."
+    )
+
+
+def _survival(evidence: Evidence) -> str:
+    result = evidence.survival
+    if isinstance(result, Missing):
+        return ""
+    source = {
+        "discrete": "a penalised discrete-time hazard model on the same embeddings",
+        "cox": "a ridge-penalised Cox model on the same embeddings",
+    }.get(result.head, "the trained network itself")
+    return (
+        f"Survival was modelled by {source} and scored by the concordance index. Patients were divided into risk "
+        "groups at the median risk of the "
+        "patients the model was fitted on, and the groups compared by a log-rank test stratified by fold."
+    )
+
+
+def _retrieval(evidence: Evidence) -> str:
+    if isinstance(evidence.retrieval, Missing):
+        return ""
+    return (
+        f"Alignment of the modalities was measured by recall at {evidence.retrieval.k} among the test patients of each "
+        "fold, after a linear map between the "
+        "embeddings fitted on the training patients."
+    )
+
+
+def _software(evidence: Evidence) -> str:
+    names = {
+        **dict(versions()),
+        **{k: v for k, v in evidence.runs[0].versions.items() if k in ("torch", "mirror-model")},
+    }
+    shown = [
+        f"{name} {names[name]}"
+        for name in ("mirror-data", "mirror-model", "mirror-eval", "torch", "scikit-learn")
+        if name in names
+    ]
+    return f"Software: {', '.join(shown)}, Python {names['Python']}." if shown else ""

@@ -1,0 +1,34 @@
+"""One full store and its report for every test of the page; UMAP runs once, its compiler is slow."""
+
+from __future__ import annotations
+
+import pytest
+from mirror_data.store import Store, create_store
+from mirror_eval.report.build import Report, lay_out
+from mirror_eval.report.evidence import Evidence, gather
+
+from tests.eval.report.filled_store import RUN, add_slides, fill
+
+
+@pytest.fixture(scope="session")
+def full_store(tmp_path_factory) -> Store:
+    store = create_store(tmp_path_factory.mktemp("full") / "cohort.zarr")
+    fill(store)
+    add_slides(store)
+    return store
+
+
+@pytest.fixture(scope="session")
+def full_evidence(full_store) -> Evidence:
+    return gather(full_store, RUN, seed=0, resamples=50)
+
+
+@pytest.fixture(scope="session")
+def full_report(full_evidence) -> Report:
+    return lay_out(full_evidence, seed=0, paper="brca")
+
+
+@pytest.fixture
+def flat_umap(monkeypatch) -> None:
+    """The first two dimensions for UMAP's."""
+    monkeypatch.setattr("mirror_eval.report.sections.embeddings.project", lambda values, seed: values[:, :2])
