@@ -16,7 +16,9 @@ import pandas as pd
 
 Protocol = Literal["linear", "few-shot", "stored"]
 Cohort = Literal["paired", "all"]
+Control = Literal["none", "shuffled", "random"]
 PROTOCOLS: tuple[Protocol, ...] = ("linear", "few-shot", "stored")
+CONTROLS: tuple[Control, ...] = ("none", "shuffled", "random")  # null controls: outcomes dealt anew, features of noise
 ROWS = ("slide", "rna", "both")  # one checkpoint, three rows; stored predictions make one row, "stored"
 
 
@@ -40,7 +42,7 @@ class FoldCounts:
 
     modality: str
     fold: int
-    fitted: int  # patients of train + validation; few-shot: patients of one support set
+    fitted: int | None  # patients of train + validation; few-shot: of one support set; None where not known
     tested: int
     strength: float | None = None  # ridge strength chosen inside (linear protocol)
     fitted_events: float | None = None  # survival; few-shot: the mean over support sets
@@ -89,6 +91,7 @@ class SubtypeResult:
     scores: tuple[Score, ...]
     predictions: pd.DataFrame
     counts: Counts
+    control: Control = "none"
 
     def score(self, modality: str, metric: str) -> Score:
         """The score of one cell of the table."""
@@ -112,6 +115,7 @@ class SurvivalResult:
     predictions: pd.DataFrame
     curves: tuple[FoldSurvival, ...]
     counts: Counts
+    control: Control = "none"
 
     def score(self, modality: str, metric: str) -> Score:
         """The score of one cell of the table."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from mirror_data.store import (
     schema,
 )
 
-from mirror_eval.results import Cohort, Counts, FoldCounts
+from mirror_eval.results import ROWS, Cohort, Control, Counts, FoldCounts
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,19 @@ class FoldRow:
     develop: np.ndarray  # float64 (n, D)
     test_ids: tuple[str, ...]
     test: np.ndarray  # float64 (m, D)
+
+    def under(self, control: Control, seed: int) -> FoldRow:
+        """The row under a null control: nothing learned from it can be more than luck, or a leak.
+
+        ``shuffled`` deals the development features to other development patients; ``random`` draws every feature.
+        """
+        rng = np.random.default_rng((seed, self.fold, ROWS.index(self.modality)))
+        if control == "shuffled":
+            return replace(self, develop=rng.permutation(self.develop))
+        if control == "random":
+            noise = rng.normal(size=(len(self.develop) + len(self.test), self.develop.shape[1]))
+            return replace(self, develop=noise[: len(self.develop)], test=noise[len(self.develop) :])
+        return self
 
 
 @dataclass(frozen=True)
@@ -132,7 +145,7 @@ def load_run(store: Store, run: str, known: Collection[str], cohort: Cohort = "p
         got = f"fold {', '.join(map(str, empty))}"
         raise BadInput("NOT_ESTIMABLE", "a fold has no patient to fit or to test on", key=f"runs/{run}", got=got)
     return RunData(
-        rows=tuple(sorted(rows, key=lambda row: (("slide", "rna", "both").index(row.modality), row.fold))),
+        rows=tuple(sorted(rows, key=lambda row: (ROWS.index(row.modality), row.fold))),
         folds=tuple(numbers),
         folds_of_split=len(folds),
         outcome=len(outcome),

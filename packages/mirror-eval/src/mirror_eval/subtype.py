@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,8 +15,9 @@ from mirror_eval import classification as metrics
 from mirror_eval.bootstrap import bootstrap_weights, score
 from mirror_eval.calibration import expected_calibration_error
 from mirror_eval.few_shot import DRAWS, Shots
+from mirror_eval.prediction_tables import fold_order, read_classes
 from mirror_eval.probe import fit_probe
-from mirror_eval.results import PROTOCOLS, Cohort, Counts, FoldCounts, Protocol, Score, SubtypeResult
+from mirror_eval.results import PROTOCOLS, Cohort, Control, Counts, FoldCounts, Protocol, Score, SubtypeResult
 from mirror_eval.ridge import Scaler
 from mirror_eval.run_data import FoldRow, load_predictions, load_run
 
@@ -53,7 +55,7 @@ class Tested:
     draw: int
     patient_ids: tuple[str, ...]
     probability: np.ndarray  # (m, K)
-    fitted: int  # patients
+    fitted: int | None  # patients; None where not known
     strength: float | None
 
 
@@ -63,6 +65,7 @@ def evaluate_subtype(
     *,
     protocol: Protocol = "linear",
     cohort: Cohort = "paired",
+    control: Control = "none",
     shots: int = 10,
     draws: int = DRAWS,
     seed: int = 0,
@@ -77,6 +80,7 @@ def evaluate_subtype(
 
     Args:
         cohort: "paired" scores the same patients in every row; "all" everyone who has what a row needs.
+        control: "shuffled" or "random" for a null control (see `FoldRow.under`); not for stored predictions.
         seed: deals inner parts, draws support sets and bootstrap samples.
         resamples: bootstrap samples behind each interval.
 
@@ -95,12 +99,28 @@ def evaluate_subtype(
         data = load_run(store, run, labels, cohort)
         classes = tuple(sorted({labels[patient] for row in data.rows for patient in row.develop_ids + row.test_ids}))
         few = Shots(shots, draws) if protocol == "few-shot" else None
-        tested = [one for row in data.rows for one in _predicted(row, labels, classes, few, seed)]
+        rows = [row.under(control, seed) for row in data.rows]
+        tested = [one for row in rows for one in _predicted(row, labels, classes, few, seed)]
         counts = data.counts(cohort, _fold_counts(tested))
     else:
         raise BadInput("BAD_OPTION", "unknown protocol", key="protocol", expected=some(PROTOCOLS), got=protocol)
     scores = _scores(tested, labels, classes, seed, resamples)
-    return SubtypeResult(run, protocol, classes, scores, _table(tested, labels, classes), counts)
+    return SubtypeResult(run, protocol, classes, scores, _table(tested, labels, classes), counts, control)
+
+
+def score_class_table(path: str | Path, *, seed: int = 0, resamples: int = 1000) -> SubtypeResult:
+    """Subtyping scores of anybody's table of class probabilities; see `prediction_tables.read_classes`."""
+    found = read_classes(path)
+    columns = [f"prob_{name}" for name in found.classes]
+    number = {fold: k for k, fold in enumerate(sorted(found.table["fold"].unique(), key=fold_order))}
+    labels = dict(zip(found.table["patient_id"], found.table["label"], strict=True))
+    tested = []
+    for (modality, fold, draw), rows in found.table.groupby(["modality", "fold", "draw"], sort=True):
+        ids = tuple(rows["patient_id"])
+        tested.append(Tested(modality, number[fold], draw, ids, rows[columns].to_numpy(float), None, None))
+    scores = _scores(tested, labels, found.classes, seed, resamples)
+    counts = Counts("all", len(number), len(labels), 0, 0, 0, _fold_counts(tested))
+    return SubtypeResult(Path(path).name, "stored", found.classes, scores, found.table, counts)
 
 
 def _predicted(

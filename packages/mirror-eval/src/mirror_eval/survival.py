@@ -15,7 +15,7 @@ from mirror_eval.brier import integrate, survival_brier
 from mirror_eval.concordance import uno_c, weighted_c
 from mirror_eval.few_shot import DRAWS, Shots
 from mirror_eval.kaplan_meier import kaplan_meier
-from mirror_eval.results import PROTOCOLS, Cohort, FoldCounts, FoldSurvival, Protocol, Score, SurvivalResult
+from mirror_eval.results import PROTOCOLS, Cohort, Control, FoldCounts, FoldSurvival, Protocol, Score, SurvivalResult
 from mirror_eval.ridge import Scaler
 from mirror_eval.run_data import FoldRow, StoredData, load_predictions, load_run
 from mirror_eval.survival_head import TimeBins
@@ -59,6 +59,7 @@ def evaluate_survival(
     protocol: Protocol = "linear",
     head: Head = "discrete",
     cohort: Cohort = "paired",
+    control: Control = "none",
     shots: int = 10,
     draws: int = DRAWS,
     seed: int = 0,
@@ -75,6 +76,7 @@ def evaluate_survival(
     Args:
         head: "discrete" (four bins, one slope vector) or "cox".
         cohort: "paired" scores the same patients in every row; "all" everyone who has what a row needs.
+        control: "shuffled" or "random" for a null control (see `FoldRow.under`); not for stored predictions.
         seed: deals inner parts, draws support sets and bootstrap samples.
         resamples: bootstrap samples behind each interval.
 
@@ -96,13 +98,14 @@ def evaluate_survival(
     elif protocol in PROTOCOLS:
         data = load_run(store, run, outcomes.index, cohort)
         few = Shots(shots, draws) if protocol == "few-shot" else None
-        tested, head_name = [one for row in data.rows for one in _predicted(row, outcomes, head, few, seed)], head
+        rows, head_name = [row.under(control, seed) for row in data.rows], head
+        tested = [one for row in rows for one in _predicted(row, outcomes, head, few, seed)]
         counts = data.counts(cohort, _fold_counts(tested))
     else:
         raise BadInput("BAD_OPTION", "unknown protocol", key="protocol", expected=some(PROTOCOLS), got=protocol)
     scores = _scores(tested, seed, resamples)
     curves = tuple(_curve(one) for one in tested if protocol == "linear")
-    return SurvivalResult(run, protocol, head_name, scores, _table(tested), curves, counts)
+    return SurvivalResult(run, protocol, head_name, scores, _table(tested), curves, counts, control)
 
 
 def _predicted(row: FoldRow, outcomes: pd.DataFrame, head: Head, few: Shots | None, seed: int) -> Iterator[Tested]:

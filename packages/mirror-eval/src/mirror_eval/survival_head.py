@@ -100,6 +100,9 @@ def fit_hazard(
 ) -> DiscreteHazard:
     """Minimise the summed loss + strength / 2 * |slopes|^2 with a free intercept a bin.
 
+    Every bin also holds half a death and half a survivor of average features, so that a bin in which nobody was seen
+    to die keeps a hazard above 0 (Jeffreys' prior of a proportion).
+
     Args:
         features: (n, D). time: (n,) days. event: (n,). strength: >= 0.
         slopes: one slope vector for all bins ("shared", proportional odds), or one each ("per-bin", K times as many
@@ -135,16 +138,20 @@ def fit_rotated(
         logits = rotated @ theta + intercepts  # (n, K)
         hazard = np.where(reached, expit(logits), 0.0)
 
-        def back(rest: np.ndarray, theta: np.ndarray) -> np.ndarray:
+        average = expit(intercepts)  # (K,) hazard of the added half death and half survivor
+
+        def back(rest: np.ndarray, theta: np.ndarray, added: np.ndarray) -> np.ndarray:
             pulled = rest.sum(axis=1, keepdims=True) if columns == 1 else rest
-            return np.concatenate([(rotated.T @ pulled + strength * theta).ravel(), rest.sum(axis=0)])
+            return np.concatenate([(rotated.T @ pulled + strength * theta).ravel(), rest.sum(axis=0) + added])
 
         def product(vector: np.ndarray) -> np.ndarray:
-            theta = vector[: r * columns].reshape(r, columns)
-            return back(hazard * (1.0 - hazard) * (rotated @ theta + vector[r * columns :]), theta)
+            theta, shift = vector[: r * columns].reshape(r, columns), vector[r * columns :]
+            pushed = hazard * (1.0 - hazard) * (rotated @ theta + shift)  # (n, K)
+            return back(pushed, theta, average * (1.0 - average) * shift)
 
         loss = 0.5 * strength * float((theta**2).sum()) - float(_log_likelihoods(logits, reached, died).sum())
-        return Local(loss, back(hazard - died, theta), product)
+        loss -= 0.5 * float((log_expit(intercepts) + log_expit(-intercepts)).sum())
+        return Local(loss, back(hazard - died, theta, average - 0.5), product)
 
     start = np.concatenate([np.zeros(r * columns), np.log(base / (1.0 - base))])
     curvature = np.concatenate([(scale[:, None] ** 2 * bend_slopes + strength).ravel(), n * bend])

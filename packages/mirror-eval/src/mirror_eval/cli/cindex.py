@@ -1,0 +1,75 @@
+"""``mirror-eval cindex``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+from mirror_data.cli.app import json_option, note, tell
+
+from mirror_eval.cli import options
+
+
+@click.command("cindex")
+@options.store
+@options.run_name
+@options.protocol
+@click.option(
+    "--head",
+    type=click.Choice(["discrete", "cox"]),
+    default="discrete",
+    show_default=True,
+    help="Linear hazards in four bins of time, or Cox.",
+)
+@options.predictions
+@click.option("--by", metavar="COLUMN,...", help="Of the table: score each combination of these columns by itself.")
+@click.option("--fold-column", metavar="COLUMN", help="[default: fold; without it all is one fold]")
+@click.option("--id-column", metavar="COLUMN", help="[default: patient_id, case_id, id]")
+@click.option("--risk-column", metavar="COLUMN", help="Higher = worse. [default: risk]")
+@click.option("--time-column", metavar="COLUMN", help="In any unit. [default: time_days, time, t, survival_months]")
+@click.option("--event-column", metavar="COLUMN", help="1 = death or progression. [default: event, status]")
+@click.option("--censorship-column", metavar="COLUMN", help="The opposite of an event: 1 = NO event.")
+@options.chance
+@options.out
+@json_option
+def command(
+    store_url: str | None,
+    run_name: str | None,
+    predictions: str | None,
+    by: str | None,
+    out: str | None,
+    as_json: bool,
+    **how: Any,
+) -> None:
+    """Survival scores of a run, or Harrell's C of a table with fold, patient_id, risk, time and event.
+
+    Of a run: rows for slides only, RNA only and both; Harrell's and Uno's C, integrated Brier score beside that of
+    Kaplan-Meier. Patient by patient, fold by fold.
+    """
+    options.one_source(store_url, run_name, predictions)
+    names = {kind: how.pop(f"{kind}_column") for kind in ("fold", "risk", "time", "event", "censorship")}
+    patient = how.pop("id_column")
+    if predictions is None:
+        _run(store_url or "", run_name or "", out, as_json, how)
+        return
+    from mirror_eval.cli.tables import risk_json, risk_lines
+    from mirror_eval.prediction_tables import RiskColumns, read_risks
+    from mirror_eval.risk_scores import score_risks
+
+    groups = tuple(name.strip() for name in by.split(",")) if by else ()
+    table = read_risks(predictions, RiskColumns(patient=patient, by=groups, **names))
+    scores = score_risks(table, groups, seed=how["seed"], resamples=how["resamples"])
+    tell(risk_json(scores, groups), as_json, risk_lines(scores, groups))
+
+
+def _run(store_url: str, run_name: str, out: str | None, as_json: bool, how: dict[str, Any]) -> None:
+    from mirror_data.store import open_store
+
+    from mirror_eval.cli.tables import result_json, result_lines
+    from mirror_eval.prediction_tables import write_table
+    from mirror_eval.survival import evaluate_survival
+
+    result = evaluate_survival(open_store(store_url), run_name, **how)
+    if out:
+        note(f"{len(result.predictions)} predictions in {write_table(result.predictions, out)}")
+    tell(result_json(result), as_json, result_lines(result))

@@ -1,0 +1,68 @@
+"""Options that the evaluating commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+from mirror_data.errors import BadInput
+
+store = click.option("--store", "store_url", metavar="COHORT.zarr", help="The cohort store: a folder or an fsspec URL.")
+run_name = click.option("--run", "run_name", metavar="NAME", help="A run of the store.")
+predictions = click.option(
+    "--predictions", metavar="FILE.csv", help="Score a table of predictions instead of a run (CSV, TSV, .gz, Parquet)."
+)
+out = click.option("--out", metavar="OUT.csv", help="Write the predictions for the test patients to this file.")
+
+
+def protocol(command: Callable) -> Callable:
+    """How a run is evaluated."""
+    for option in reversed(
+        (
+            click.option(
+                "--protocol",
+                type=click.Choice(["linear", "few-shot", "stored"]),
+                default="linear",
+                show_default=True,
+                help="A linear model on the embeddings, the same on few patients, or the run's own predictions.",
+            ),
+            click.option("--shots", default=10, show_default=True, help="Few-shot: patients a class or time bin."),
+            click.option("--draws", default=20, show_default=True, help="Few-shot: support sets, at least 20."),
+            click.option(
+                "--cohort",
+                type=click.Choice(["paired", "all"]),
+                default="paired",
+                show_default=True,
+                help="Score the same patients in every row, or in each row all who have what it needs.",
+            ),
+            click.option(
+                "--control",
+                type=click.Choice(["none", "shuffled", "random"]),
+                default="none",
+                show_default=True,
+                help="Null control: outcomes dealt to other patients, or features of noise.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def chance(command: Callable) -> Callable:
+    """What is drawn at random."""
+    seed = click.option("--seed", default=0, show_default=True, help="Of inner parts, support sets and bootstrap.")
+    resamples = click.option(
+        "--resamples",
+        type=click.IntRange(min=0),
+        default=1000,
+        show_default=True,
+        help="Bootstrap samples behind each interval.",
+    )
+    return seed(resamples(command))
+
+
+def one_source(store_url: str | None, run_name: str | None, predictions: str | None) -> None:
+    """Refuse anything but a store with a run, or a file."""
+    if (predictions is None) == (store_url is None and run_name is None) or (store_url is None) != (run_name is None):
+        expected = "--store COHORT.zarr --run NAME, or --predictions FILE.csv"
+        raise BadInput("BAD_OPTION", "say what to evaluate", expected=expected)

@@ -1,0 +1,125 @@
+"""Results as text for a terminal and as plain values for JSON."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from mirror_eval.results import Score, SubtypeResult, SurvivalResult
+from mirror_eval.risk_scores import RiskScore
+
+HEADINGS = {"slide": "slides", "rna": "RNA", "both": "both", "stored": "stored"}
+NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "mcc": "MCC",
+    "brier": "Brier (lower)",
+    "ece": "ECE (lower)",
+    "c_harrell": "Harrell's C",
+    "c_uno": "Uno's C",
+    "ibs": "IBS (lower)",
+    "ibs_km": "IBS of Kaplan-Meier",
+    "ibs_skill": "IBS skill",
+}
+
+
+def plain(value: Any) -> Any:
+    """Records and what they hold as JSON has it; NaN becomes null."""
+    if isinstance(value, dict):
+        return {key: plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def result_json(result: SubtypeResult | SurvivalResult) -> dict[str, Any]:
+    """Everything of a result but the rows of patients."""
+    kept = ("run", "protocol", "control", "classes", "head")
+    fields = {name: getattr(result, name) for name in kept if hasattr(result, name)}
+    scores = [asdict(score) for score in result.scores]
+    return plain({**fields, "scores": scores, "counts": asdict(result.counts), "sd": "population, over folds"})
+
+
+def result_lines(result: SubtypeResult | SurvivalResult) -> list[str]:
+    """A table for a person: a line a metric, a column a row of the paper's tables, then who took part."""
+    counts = result.counts
+    columns = list(dict.fromkeys(score.modality for score in result.scores))
+    folds = len({row.fold for row in counts.folds})
+    subtyping = isinstance(result, SubtypeResult)
+    task = f"subtypes {', '.join(result.classes)}" if subtyping else f"survival, {result.head} head"
+    title = f"{result.run}: {task}, {result.protocol} protocol, {folds} of {counts.folds_of_split} folds"
+    title += "" if result.control == "none" else f", NULL CONTROL {result.control}"
+    grid = [["", *(HEADINGS.get(column, column) for column in columns)]]
+    grid += [
+        [NAMES.get(metric, metric), *(_cell(result.score(column, metric)) for column in columns)]
+        for metric in dict.fromkeys(score.metric for score in result.scores)
+    ]
+    for what in ("fitted", "tested", "fitted_events", "tested_events"):
+        found = [[getattr(row, what) for row in counts.folds if row.modality == column] for column in columns]
+        if all(None not in values for values in found):
+            grid.append([f"{what.replace('_', ' ')} a fold", *map(_range, found)])
+    few = result.protocol == "few-shot"
+    legend = "mean ± population sd over folds" + (" (sd over the support sets of a fold)" if few else "")
+    legend += " [95 % interval of the mean: patients drawn again within folds]"
+    who = f"patients with an outcome: {counts.outcome}; without, left out: {counts.no_outcome}"
+    who += f"; in no embedding or prediction: {counts.no_embedding}; with one modality only: {counts.one_modality}"
+    who += " (left out)" if counts.cohort == "paired" and counts.one_modality else ""
+    unknown = sum(math.isnan(value) for score in result.scores for value in score.folds)
+    lines = [title, "", *align(grid), "", legend, who]
+    return lines + ([f"{unknown} values of a fold could not be estimated and are left out"] if unknown else [])
+
+
+def risk_json(scores: tuple[RiskScore, ...], by: tuple[str, ...]) -> dict[str, Any]:
+    """Harrell's C of every group and fold, with the pairs behind it."""
+    groups = []
+    for score in scores:
+        folds = [
+            {"fold": fold.fold, "patients": fold.patients, "events": fold.events, **asdict(fold.concordance)}
+            for fold in score.folds
+        ]
+        found = {name: getattr(score.score, name) for name in ("mean", "sd", "low", "high")}
+        groups.append({"group": dict(zip(by, score.group, strict=True)), **found, "folds": folds})
+    return plain({"metric": "c_harrell", "sd": "population, over folds", "groups": groups})
+
+
+def risk_lines(scores: tuple[RiskScore, ...], by: tuple[str, ...]) -> list[str]:
+    """Harrell's C of every group: folds, mean, population sd."""
+    names = list(dict.fromkeys(fold.fold for score in scores for fold in score.folds))
+    grid = [[*by, "patients", "events", *(f"fold {name}" for name in names), "mean", "sd", "95 % interval"]]
+    for score in scores:
+        value = {fold.fold: _number(fold.concordance.c) for fold in score.folds}
+        total = [str(sum(fold.patients for fold in score.folds)), str(sum(fold.events for fold in score.folds))]
+        found = score.score
+        interval = "" if math.isnan(found.low) else f"[{found.low:.3f}, {found.high:.3f}]"
+        cells = [_number(found.mean), _number(found.sd), interval]
+        grid.append([*score.group, *total, *(value.get(name, "") for name in names), *cells])
+    return [
+        *align(grid),
+        "",
+        "Harrell's C; population sd over folds; the interval draws patients again within folds",
+    ]
+
+
+def align(grid: list[list[str]]) -> list[str]:
+    """Cells as columns of equal width."""
+    widths = [max(len(row[k]) for row in grid) for k in range(len(grid[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in grid]
+
+
+def _cell(score: Score) -> str:
+    text = f"{_number(score.mean)} ± {_number(score.sd)}"
+    text += "" if score.support_sd is None else f" ({score.support_sd:.3f})"
+    return text + ("" if math.isnan(score.low) else f" [{score.low:.3f}, {score.high:.3f}]")
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _range(values: list[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
