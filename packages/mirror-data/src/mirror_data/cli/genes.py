@@ -79,7 +79,10 @@ def command(
     tell(
         {"name": name, "folds": [asdict(one) for one in done], "failures": [asdict(f) for f in failed]}, as_json, lines
     )
-    for failure in failed:
-        note(f"{failure.id}: {failure.code}: {failure.reason}\n  do: {failure.next_step}")
+    if len({(failure.code, failure.reason) for failure in failed}) == 1 < len(failed) == len(results):
+        note(f"every fold: {failed[0].code}: {failed[0].reason}\n  do: {failed[0].next_step}")
+    else:
+        for failure in failed:
+            note(f"{failure.id}: {failure.code}: {failure.reason}\n  do: {failure.next_step}")
     if failed:
         exit_with(max(result.exit for result in results) if len(failed) == len(results) else 3)

@@ -28,6 +28,7 @@ from mirror_data.store import (
     schema,
     write_genes,
 )
+from mirror_data.tables import check_file
 
 _SMALL = 2e7  # cells times eliminations below which processes cost more than they save
 _TOLD_EVERY = 0.5  # seconds
@@ -72,8 +73,10 @@ def select_all(
 
     Raises:
         StoreError: ``MISSING`` if the store lacks expression, patients or the split.
-        BadInput: if no fold could be done, the first one's reason.
+        BadInput: ``NOT_FOUND``, ... if the cancer gene list cannot be read.
     """
+    if options.cancer_genes is not None:
+        check_file(Path(options.cancer_genes))
     folds = len(read_split(store, split).folds)
     shape = store.document(schema.RNA).arrays["X"]["shape"]
     store.document(schema.PATIENTS)

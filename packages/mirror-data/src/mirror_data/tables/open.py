@@ -98,7 +98,12 @@ def read_column(path: str | Path, headings: Sequence[str]) -> list[str]:
 
 
 def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file, for provenance."""
+    """SHA-256 of a file, for provenance.
+
+    Raises:
+        BadInput: as `mirror_data.tables.check_file`.
+    """
+    check_file(Path(path))
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
