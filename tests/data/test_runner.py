@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from mirror_data.errors import BadInput, Interrupted
-from mirror_data.runner import Failure, run_units, write_failures
+from mirror_data.runner import Failure, run_threads, run_units, write_failures
 
 
 def square(number: int) -> int:
@@ -68,3 +68,18 @@ def test_failures_file_has_a_row_a_failure_and_goes_when_all_is_well(tmp_path: P
     assert len(rows) == 2
     write_failures(path, [])
     assert not path.exists()
+
+
+def test_threads_give_the_same_results_in_order():
+    heard: list[str] = []
+
+    def unit(job: int) -> int:
+        if job == 3:
+            raise BadInput("ODD", "three is refused", got="3", hint="use four")
+        return job * job
+
+    results = run_threads(unit, range(6), name=str, threads=3, done=lambda result: heard.append(result.id))
+    assert [result.outcome for result in results] == [0, 1, 4, None, 16, 25]
+    assert heard == ["0", "1", "2", "3", "4", "5"]
+    assert results[3].failure is not None
+    assert (results[3].failure.code, results[3].exit) == ("ODD", 2)
