@@ -78,6 +78,14 @@ def folds_to_embed(store: Store, run: str, fold: str) -> list[int]:
     return wanted
 
 
+def embed_folds(
+    store_url: str, run: str, fold: str, *, attention: bool, checkpoints: str | None = None, overwrite: bool = False
+) -> list[EmbedOutcome]:
+    """`embed_fold` of every trained fold that ``--fold`` names, in order."""
+    options = {"attention": attention, "checkpoints": checkpoints, "overwrite": overwrite}
+    return [embed_fold(store_url, run, k, **options) for k in folds_to_embed(open_store(store_url), run, fold)]
+
+
 def load_trained(store: Store, run: str, fold: int, checkpoints: str | None = None) -> Trained:
     """The network of a trained fold in evaluation mode, with its preparation.
 

@@ -9,8 +9,12 @@ from mirror_data.cli.app import exit_with, json_option, note, overwrite_option, 
 
 @click.command("genes")
 @store_option
-@click.option("--split", required=True, help="Outer folds; genes are selected on each one's training patients alone.")
-@click.option("--name", required=True, help="Name of the selection in the store.")
+@click.option(
+    "--split",
+    help="Outer folds; genes are selected on each one's training patients alone. "
+    "Default: the split 'folds', drawn as `mirror-data split` does if the store has none.",
+)
+@click.option("--name", default="rfe", show_default=True, help="Name of the selection in the store.")
 @click.option("--target", default="subtype", show_default=True, help="Classes to tell apart: a column of the patients.")
 @click.option(
     "--step", default=0.05, show_default=True, help="Genes dropped a round: a share of all (0.05), or a number (1)."
@@ -33,7 +37,7 @@ from mirror_data.cli.app import exit_with, json_option, note, overwrite_option, 
 @json_option
 def command(
     store_url: str,
-    split: str,
+    split: str | None,
     name: str,
     target: str,
     step: float,
@@ -53,6 +57,7 @@ def command(
     """Select genes by recursive elimination with exact support vector machines, plus the curated cancer genes."""
     from dataclasses import asdict
 
+    from mirror_data.cohort.splits import default_split
     from mirror_data.rna.elimination import EliminationOptions
     from mirror_data.rna.selection import SelectionOptions
     from mirror_data.rna.selection_run import select_all, write_table
@@ -61,7 +66,7 @@ def command(
     elimination = EliminationOptions(step, min_genes, C, scoring)
     options = SelectionOptions(name, target, elimination, folds, resamples, cancer_genes, clip, seed)
     store = open_store(store_url)
-    results = select_all(store, split, options, workers=workers, overwrite=overwrite)
+    results = select_all(store, split or default_split(store), options, workers=workers, overwrite=overwrite)
     done = [result.outcome for result in results if result.outcome]
     failed = [result.failure for result in results if result.failure]
     if table and done:

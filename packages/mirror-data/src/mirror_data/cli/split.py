@@ -9,7 +9,7 @@ from mirror_data.cli.app import json_option, overwrite_option, store_option, tel
 
 @click.command("split")
 @store_option
-@click.option("--name", required=True, help="Name of the split in the store.")
+@click.option("--name", default="folds", show_default=True, help="Name of the split in the store.")
 @click.option(
     "--from", "source", multiple=True, metavar="PATH", help="Import published folds: a folder, or one CSV a fold."
 )

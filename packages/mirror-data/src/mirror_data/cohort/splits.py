@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mirror_data import ids
 from mirror_data.cohort.strata import deal, deal_groups, default_strata, strata_of
-from mirror_data.errors import BadInput
+from mirror_data.errors import BadInput, some
 from mirror_data.store import Fold, Patients, Split, Store, read_patients, schema, write_split
 from mirror_data.tables import open_table, read_strings
 
@@ -58,6 +58,21 @@ def draw_split(patients: Patients, options: SplitOptions) -> Split:
         folds.append(Fold(train, validation, tuple(sorted(name for name in strata if test_of[name] == k))))
     drawn = {"how": "drawn", "stratified_by": by, "grouped_by": options.group, "validation": options.validation}
     return Split(options.name, tuple(folds), drawn | {"folds": options.folds}, options.seed)
+
+
+def default_split(store: Store) -> str:
+    """Name of the store's split ``folds``, drawn with the default options if the store has no split at all.
+
+    Raises:
+        BadInput: ``BAD_OPTION`` if the store has other splits: which one is meant must be said.
+    """
+    name = SplitOptions("folds").name
+    others = store.keys("splits")
+    if not store.has(schema.split(name)):
+        if others:
+            raise BadInput("BAD_OPTION", "say which split is meant", key="--split", expected=some(others))
+        add_split(store, SplitOptions(name))
+    return name
 
 
 def import_split(source: Sequence[str | Path], patients: Patients | None, options: SplitOptions) -> Split:

@@ -24,11 +24,7 @@ def command(
     as_json: bool,
 ) -> None:
     """Embed every patient of the store with the networks of a run: slides, expression, or both."""
-    from mirror_data.store import open_store
+    from mirror_model.embed import describe, embed_folds
 
-    from mirror_model.embed import describe, embed_fold, folds_to_embed
-
-    options = {"attention": attention, "checkpoints": checkpoints, "overwrite": overwrite}
-    numbers = folds_to_embed(open_store(store_url), run_name, fold)
-    outcomes = [embed_fold(store_url, run_name, number, **options) for number in numbers]
+    outcomes = embed_folds(store_url, run_name, fold, attention=attention, checkpoints=checkpoints, overwrite=overwrite)
     tell({"run": run_name, "folds": [vars(outcome) for outcome in outcomes]}, as_json, describe(outcomes))

@@ -21,7 +21,7 @@ def _show_options(context: click.Context, _parameter: click.Parameter, wanted: b
 @click.command("train")
 @store_option
 @click.option("--run", "run_name", required=True, metavar="NAME", help="Name of the run in the store.")
-@click.option("--split", required=True, metavar="NAME", help="The split whose folds are trained.")
+@click.option("--split", default="folds", show_default=True, metavar="NAME", help="The split whose folds are trained.")
 @click.option("--fold", default="all", show_default=True, metavar="K|all", help="Fold to train, from 0.")
 @click.option("--method", default="mirror", show_default=True, help="What to train.")
 @click.option("--genes", metavar="NAME", help="Gene selection of the store; every gene without it.")
@@ -31,6 +31,7 @@ def _show_options(context: click.Context, _parameter: click.Parameter, wanted: b
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One setting, such as model.dim=192.")
 @click.option("--checkpoints", metavar="DIR", help="Where checkpoints go; COHORT.runs beside the store by default.")
 @click.option("--workers", type=click.IntRange(min=1), help="Folds trained side by side; as many as there are cores.")
+@click.option("--embed/--no-embed", default=True, show_default=True, help="Then embed every patient, with attention.")
 @overwrite_option
 @json_option
 @click.option(
@@ -49,14 +50,18 @@ def command(
     settings: tuple[str, ...],
     checkpoints: str | None,
     workers: int | None,
+    embed: bool,
     overwrite: bool,
     as_json: bool,
 ) -> None:
     """Train a method on the training part of each fold; the test part is never looked at.
 
-    What is trained with equal settings on equal data is skipped, what was interrupted goes on where it stopped.
+    What is trained with equal settings on equal data is skipped, what was interrupted goes on where it stopped. At the
+    end every patient is embedded with each fold's network (`mirror-model embed --attention` does this alone).
     """
     from mirror_model.config import read_config
+    from mirror_model.embed import describe as describe_embedded
+    from mirror_model.embed import embed_folds
     from mirror_model.folds import describe, plan_jobs, train_folds
 
     jobs = plan_jobs(
@@ -73,4 +78,6 @@ def command(
         overwrite=overwrite,
     )
     outcomes = train_folds(jobs, workers)
-    tell({"run": run_name, "folds": [vars(outcome) for outcome in outcomes]}, as_json, describe(outcomes))
+    embedded = embed_folds(store_url, run_name, fold, attention=True, checkpoints=checkpoints) if embed else []
+    result = {"run": run_name, "folds": [vars(one) for one in outcomes], "embedded": [vars(one) for one in embedded]}
+    tell(result, as_json, [*describe(outcomes), *describe_embedded(embedded)])
