@@ -28,7 +28,7 @@ class ModelConfig(Section):
 
     dim: int = Field(768, ge=8, description="D, width shared by both modalities")
     # Slides
-    slide_depth: int = Field(2, ge=1, description="attention blocks of the slide encoder; PPEG stands after the first")
+    slide_depth: int = Field(2, ge=0, description="attention blocks of the slide encoder; PPEG stands after the first")
     slide_heads: int = Field(8, ge=1)
     attention: Literal["exact", "nystrom"] = "exact"
     landmarks: int | None = Field(None, ge=1, description="of nystrom attention; D/2 unless given")
@@ -68,6 +68,8 @@ class ModelConfig(Section):
         for name, heads in (("slide_heads", self.slide_heads), ("rna_heads", self.rna_heads)):
             if self.dim % heads:
                 raise ValueError(f"dim {self.dim} is not a multiple of {name} {heads}")
+        if self.slide_depth == 0 and self.pool == "cls":
+            raise ValueError("slide_depth = 0 leaves the CLS token blind: set model.pool = attention as well")
         if self.value_kernel and self.value_kernel % 2 == 0:
             raise ValueError("value_kernel must be odd, or 0 for none")
         return self
