@@ -87,6 +87,8 @@ def command(
         "store": store_url,
         "tiling": options.grid.name,
         "encoder": encoder,
+        "done": report.done,
+        "skipped": report.skipped,
         "tiles": report.new_tiles,
     }
     tell(result, as_json, lines)

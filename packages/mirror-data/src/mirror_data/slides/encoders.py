@@ -23,6 +23,7 @@ from mirror_data.slides.weights import by_position, file_sha256, fit_state, read
 
 DEFAULT = "efficientnet-lite0"
 PRECISIONS = ("bf16", "fp32")
+INTERPOLATIONS = ("bilinear", "bicubic")
 _LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
@@ -34,6 +35,12 @@ class Transform:
     mean: tuple[float, ...]  # of R, G, B
     sd: tuple[float, ...]
     interpolation: str  # "bilinear" or "bicubic", antialiased
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or len(self.mean) != 3 or len(self.sd) != 3 or self.interpolation not in INTERPOLATIONS:
+            expected = f"RGB, resized {' or '.join(INTERPOLATIONS)}"
+            got = f"{len(self.mean)} channels, {self.interpolation}"
+            raise BadInput("BAD_OPTION", "this model's input is not supported", expected=expected, got=got)
 
     def record(self) -> dict[str, Any]:
         """As the store keeps it."""
@@ -163,10 +170,9 @@ class _Built:
 
 def _transform(preset: Mapping[str, Any]) -> Transform:
     _, height, width = preset["input_size"]
-    interpolation = preset["interpolation"]
-    if height != width or interpolation not in ("bilinear", "bicubic"):
-        raise BadInput("BAD_OPTION", "this model's input is not supported", key="--encoder", got=preset["input_size"])
-    return Transform(width, tuple(preset["mean"]), tuple(preset["std"]), interpolation)
+    if height != width:
+        raise BadInput("BAD_OPTION", "this model's input is not square", key="--encoder", got=preset["input_size"])
+    return Transform(width, tuple(preset["mean"]), tuple(preset["std"]), preset["interpolation"])
 
 
 def _embedded(file: Path | None) -> _Built:

@@ -98,7 +98,12 @@ def build_hub_model(name: HubName) -> HubModel:
     if "architecture" in config:
         preset = config.get("pretrained_cfg", {})
         arguments: dict[str, Any] = {**config.get("model_args", {}), "num_classes": 0}
-        model: Any = timm.create_model(config["architecture"], pretrained=False, **arguments)
+        try:
+            model: Any = timm.create_model(config["architecture"], pretrained=False, **arguments)
+        except (RuntimeError, TypeError, ValueError) as error:
+            got = config["architecture"]
+            message = "timm cannot build what this hub model's config.json describes"
+            raise BadInput("BAD_OPTION", message, key="--encoder", got=got, hint="update timm") from error
         own = {**model.pretrained_cfg, **preset}
         return HubModel(model, own["input_size"][-1], tuple(own["mean"]), tuple(own["std"]), own["interpolation"])
     if config.get("model_type") not in ("vit", "dinov2") or config.get("use_swiglu_ffn"):

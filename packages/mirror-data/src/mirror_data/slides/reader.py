@@ -92,7 +92,7 @@ class OpenSlideReader:
         self.name = f"openslide {openslide.__library_version__}"
         self._factors = slide.level_downsamples  # OpenSlide's own, by which it divides the places it is asked for
         self.levels = tuple(
-            Level(*side, true_downsample(slide.dimensions, side, factor))
+            Level(side[0], side[1], true_downsample(slide.dimensions, side, factor))
             for side, factor in zip(slide.level_dimensions, self._factors, strict=True)
         )
         self.mpp = float(resolution.mpp)
