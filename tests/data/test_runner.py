@@ -3,6 +3,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -83,3 +86,37 @@ def test_threads_give_the_same_results_in_order():
     assert heard == ["0", "1", "2", "3", "4", "5"]
     assert results[3].failure is not None
     assert (results[3].failure.code, results[3].exit) == ("ODD", 2)
+
+
+SLOW_PROGRAM = """
+import os, sys, time
+from pathlib import Path
+from mirror_data.cli.app import run
+from mirror_data.runner import run_units
+import click
+
+def nap(job):
+    Path(job).write_text(str(os.getpid()))
+    time.sleep(120)
+
+@click.command()
+def command():
+    run_units(nap, sys.argv[1:], name=str, workers=2)
+
+if __name__ == "__main__":
+    sys.exit(run(command, []))
+"""
+
+
+def test_a_terminated_parent_takes_its_workers_with_it(tmp_path: Path):
+    program, marks = tmp_path / "program.py", [tmp_path / "a", tmp_path / "b"]
+    program.write_text(SLOW_PROGRAM)
+    process = subprocess.Popen([sys.executable, str(program), *map(str, marks)], stderr=subprocess.DEVNULL)
+    while not all(mark.exists() and mark.read_text() for mark in marks):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 75
+    for mark in marks:
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(mark.read_text()), 0)

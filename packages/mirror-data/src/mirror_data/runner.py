@@ -107,6 +107,7 @@ def _pooled(
     waiting = iter(indices)
     running: dict[Future, int] = {}
     lost: list[int] = []
+    before = set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
 
         def start(count: int) -> None:
@@ -117,16 +118,21 @@ def _pooled(
                     lost.append(index)
 
         start(workers)
-        while running:
-            finished, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                index = running.pop(future)
-                try:
-                    keep(index, future.result())
-                except BrokenProcessPool:
-                    lost.append(index)
-            if not lost:
-                start(len(finished))
+        try:
+            while running:
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    index = running.pop(future)
+                    try:
+                        keep(index, future.result())
+                    except BrokenProcessPool:
+                        lost.append(index)
+                if not lost:
+                    start(len(finished))
+        except BaseException:  # interrupted: tell the workers as well, so that they save what they can and stop
+            for child in set(multiprocessing.active_children()) - before:
+                child.terminate()
+            raise
     return sorted([*lost, *waiting])
 
 
