@@ -45,8 +45,10 @@ def test_openslide_reads_pyramids_with_resolution(demo):
             assert [round(d) for d in slide.level_downsamples] == [1, 4, 16]
             assert all(2048 <= side <= 2432 for side in slide.dimensions)
             assert not slide.associated_images
-            corner = np.asarray(slide.read_region((0, 0), 0, (40, 40)))[..., :3]
-            assert corner.min() > 235  # glass
+            for level, size in enumerate(slide.level_dimensions):
+                pixels = np.asarray(slide.read_region((0, 0), level, size))
+                for border in (pixels[:2], pixels[-2:], pixels[:, :2], pixels[:, -2:]):
+                    assert border.min() > 235  # glass, without ringing against the filled-up tiles
 
 
 def test_tables_are_what_the_commands_read(demo, truth):
@@ -76,7 +78,8 @@ def test_each_modality_holds_its_own_signals(demo, truth):
     cords = known["subtype"] == "cords"
     genes = truth["shared_by_both"]["in_rna"]["genes"]
     difference = expression.loc[genes, cords].mean(axis=1) - expression.loc[genes, ~cords].mean(axis=1)
-    assert difference.abs().min() > 1.5
+    assert 1.2 < difference.abs().mean() < 1.8
+    assert abs(difference.mean()) < 0.5  # up and down
     programme = expression.loc[truth["private_to_rna"]["genes"]].mean()
     assert np.corrcoef(programme, known["programme"].astype(float))[0, 1] > 0.95
     assert abs(np.corrcoef(programme, known["infiltrate"].astype(float))[0, 1]) < 0.3

@@ -5,17 +5,16 @@ from __future__ import annotations
 import pytest
 from mirror_data.store import Store, create_store
 from mirror_eval.report.build import Report, lay_out
-from mirror_eval.report.evidence import Evidence, gather
+from mirror_eval.report.evidence import Evidence
+from mirror_eval.report.gather import gather
 
-from tests.eval.report.filled_store import RUN, add_slides, fill
+from tests.eval.report.filled_store import RUN, fill
 
 
 @pytest.fixture(scope="session")
 def full_store(tmp_path_factory) -> Store:
     store = create_store(tmp_path_factory.mktemp("full") / "cohort.zarr")
-    fill(store)
-    add_slides(store)
-    return store
+    return fill(store, with_slides=True)
 
 
 @pytest.fixture(scope="session")

@@ -41,8 +41,11 @@ def patient_ids(count: int) -> list[str]:
     return sorted([EVIL_ID, *(f"P{k:02d}" for k in range(1, count))])
 
 
-def fill(store: Store, *, patients: int = 36, subtypes: int = 2, with_survival: bool = True) -> Store:
-    """Patients, expression, split, genes and a run whose embeddings know subtype and outlook; no slides yet."""
+def fill(
+    store: Store, *, patients: int = 36, subtypes: int = 2, with_survival: bool = True, with_slides: bool = False
+) -> Store:
+    """Patients, expression, split, genes and a run whose embeddings know subtype and outlook; slides if asked for."""
+    slides = add_slides(store, patients) if with_slides else []
     rng = np.random.default_rng(7)
     ids = patient_ids(patients)
     kind = np.arange(patients) % max(subtypes, 1)
@@ -90,6 +93,8 @@ def fill(store: Store, *, patients: int = 36, subtypes: int = 2, with_survival: 
         parents = store.parents(schema.PATIENTS, schema.RNA, schema.split("main"))
         write_genes(store, selection, parents=parents)
         sources = store.parents(schema.PATIENTS, schema.RNA, schema.split("main"), schema.genes("kept", k))
+        if slides:
+            sources |= store.parents(schema.all_features("256px", "toy"))
         config = {
             "epochs": 3,
             "batch_size": 8,
@@ -110,13 +115,17 @@ def fill(store: Store, *, patients: int = 36, subtypes: int = 2, with_survival: 
             array = embedded[rows].astype(np.float32)
             record = Embeddings(RUN, k, modality, tuple(ids[p] for p in rows), array)
             write_embeddings(store, record, parents=store.parents(schema.run(RUN, k)))
+        for slide_id in slides:
+            weights = rng.gamma(1.0, size=TILES).astype(np.float32)
+            attention = Attention(RUN, k, slide_id, "256px", weights / weights.sum())
+            write_attention(store, attention, parents=store.parents(schema.run(RUN, k)))
     return store
 
 
-def add_slides(store: Store, patients: int = 36) -> None:
-    """A slide a patient with thumbnail, tiles and features, and attention in every fold."""
+def add_slides(store: Store, patients: int) -> list[str]:
+    """A slide of each of ten patients, with thumbnail, tiles and features; returns the slides' ids."""
     rng = np.random.default_rng(8)
-    ids = patient_ids(patients)
+    ids, made = patient_ids(patients), []
     for p, patient in enumerate(ids[:6] + ids[-4:]):
         slide_id = EVIL_SLIDE if patient == EVIL_ID else f"S{p:02d}"
         tissue = np.zeros((60, 80), np.uint8)
@@ -129,7 +138,5 @@ def add_slides(store: Store, patients: int = 36) -> None:
         write_tiling(store, Tiling(slide_id, "256px", TILES, coords, 256, 0.5, 256.0, 0, 0.25, 0, {}))
         features = Features(slide_id, "256px", "toy", rng.normal(size=(TILES, 4)).astype(np.float16), "cd" * 32)
         write_features(store, features, parents=store.parents(schema.tiling(slide_id, "256px")))
-        for k in range(FOLDS):
-            weights = rng.gamma(1.0, size=TILES).astype(np.float32)
-            record = Attention(RUN, k, slide_id, "256px", weights / weights.sum())
-            write_attention(store, record, parents=store.parents(schema.run(RUN, k)))
+        made.append(slide_id)
+    return made

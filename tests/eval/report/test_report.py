@@ -205,7 +205,8 @@ def test_same_evidence_same_bytes(full_evidence, full_report):
 
 def test_methods_paragraph_says_what_the_records_say(full_report):
     text = full_report.html.split('id="methods-text">')[1].split("</p>")[0]
-    assert "256 × 256 pixels" not in text  # the run does not say that it was trained on features of this store
+    assert "tiles of 256 × 256 pixels at 0.5 µm per pixel, each at least 25% tissue" in text
+    assert "encoded with toy (4 features)" in text
     assert "60 genes (log2(tpm+0.001)) was available for 35 patients" in text
     assert "MIRROR was trained on the training patients of each of 3 outer folds" in text
     assert "3 epochs, batches of 8" in text
@@ -217,7 +218,8 @@ def test_genes_fitted_outside_training_are_called_out(full_evidence, full_report
     assert "no validation or test patient had a say" in full_report.html
     leaked = (*full_evidence.genes.fitted_on, *full_evidence.fold.test[:2])
     section = genes(replace(full_evidence, genes=replace(full_evidence.genes, fitted_on=leaked)))
-    assert "Beware: 2 patients of those were not training patients" in section.lead
+    assert "Beware: it was fitted on" in section.lead
+    assert "of whom 2 are not training patients" in section.lead
 
 
 # What is missing is left out with a sentence -----------------------------------------------------------------------

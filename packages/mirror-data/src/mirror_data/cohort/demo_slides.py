@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +44,9 @@ def write_slide_file(path: Path, sheets: Sheets, look: Look, seed: tuple[int, ..
         for level in levels:
             size = f"{width}x{height}" + (f" -> {level.shape[1]}x{level.shape[0]}" if level is not pixels else "")
             tiff.write(
-                level,
+                _tiles(level),
+                shape=level.shape,
+                dtype=level.dtype,
                 tile=(JPEG_TILE_PX, JPEG_TILE_PX),
                 photometric="rgb",
                 compression="jpeg",
@@ -54,6 +57,17 @@ def write_slide_file(path: Path, sheets: Sheets, look: Look, seed: tuple[int, ..
                 software=False,
                 metadata=None,
             )
+
+
+def _tiles(level: np.ndarray) -> Iterator[np.ndarray]:
+    """The JPEG tiles of a level in order; those at the far edges are filled up with their last pixels, so that the
+    picture does not ring against black."""
+    height, width = level.shape[:2]
+    for y in range(0, height, JPEG_TILE_PX):
+        for x in range(0, width, JPEG_TILE_PX):
+            tile = level[y : y + JPEG_TILE_PX, x : x + JPEG_TILE_PX]
+            missing = [(0, JPEG_TILE_PX - side) for side in tile.shape[:2]]
+            yield np.pad(tile, (*missing, (0, 0)), mode="edge")
 
 
 def _render(sheets: Sheets, look: Look, rng: np.random.Generator) -> np.ndarray:

@@ -54,7 +54,7 @@ NOT_CANCER_LISTED = frozenset(
 )
 GENES = 500
 SUBTYPE_GENE_COUNT = 40
-SUBTYPE_SHIFT = 1.6  # log2 units either side of the gene's mean
+SUBTYPE_SHIFT = (0.35, 1.1)  # log2 units either side of the gene's mean: from the weakest gene to the strongest
 PROGRAMME_SHIFT = 1.3  # log2 units for one unit of the programme
 GENE_NOISE_SD = 0.8
 LOG_HAZARD = {"cords": 1.6, "infiltrate": -1.6, "programme": 1.6}  # for factors scaled to -1 .. 1
@@ -130,12 +130,14 @@ def expression_table(plan: Plan, seed: int) -> pd.DataFrame:
     symbols = plan.gene_symbols
     mean = rng.normal(3.5, 2.0, len(symbols))
     values = mean[:, None] + rng.normal(0, GENE_NOISE_SD, (len(symbols), len(patients)))  # (genes, patients)
-    sign = dict(zip(plan.subtype_genes, rng.permutation(np.resize([-1.0, 1.0], len(plan.subtype_genes))), strict=True))
+    count = len(plan.subtype_genes)
+    shifts = rng.permutation(np.linspace(*SUBTYPE_SHIFT, count) * np.resize([-1.0, 1.0], count))
+    shift = dict(zip(plan.subtype_genes, shifts, strict=True))
     cords = np.where(patients["subtype"] == ARCHITECTURES[1], 1.0, -1.0)
     programme = patients["programme"].to_numpy()
     for row, symbol in enumerate(symbols):
-        if symbol in sign:
-            values[row] += SUBTYPE_SHIFT * sign[symbol] * cords
+        if symbol in shift:
+            values[row] += shift[symbol] * cords
         elif symbol in plan.programme_genes:
             values[row] += PROGRAMME_SHIFT * programme
     silent = rng.random(values.shape) < np.where(np.isin(symbols, plan.noise_genes), 0.05, 0.0)[:, None]
@@ -169,7 +171,10 @@ def truth(plan: Plan, seed: int) -> dict:
         "shared_by_both": {
             "factor": "subtype",
             "in_slides": "architecture: glands with a lumen, or wavy files of cells",
-            "in_rna": {"genes": sorted(plan.subtype_genes), "log2_difference_of_subtypes": 2 * SUBTYPE_SHIFT},
+            "in_rna": {
+                "genes": sorted(plan.subtype_genes),
+                "log2_difference_of_subtypes": [2 * shift for shift in SUBTYPE_SHIFT],
+            },
         },
         "private_to_slides": {"factor": "infiltrate", "meaning": "share of the stroma that lymphocytes fill, 0 to 1"},
         "private_to_rna": {

@@ -84,7 +84,7 @@ def thumbnail_panel(name: str, title: str, shown: AttentionMap, alt: str) -> Dra
         axes.imshow(shown.thumbnail, interpolation="none")
         _frame(axes, shown, numbers=False)
         axes.set_title(title)
-        return to_svg(figure, name, alt)
+        return to_svg(figure, name, alt, photographs=1)
 
 
 def attention_panel(name: str, title: str, shown: AttentionMap, alt: str) -> Drawing:
@@ -95,7 +95,7 @@ def attention_panel(name: str, title: str, shown: AttentionMap, alt: str) -> Dra
         axes.imshow(_overlay(shown), interpolation="none")
         _frame(axes, shown, numbers=True)
         axes.set_title(title)
-        return to_svg(figure, name, alt)
+        return to_svg(figure, name, alt, photographs=1)
 
 
 def _size(shown: AttentionMap) -> tuple[float, float]:

@@ -120,19 +120,22 @@ def unit_square(axes: Axes, x_label: str, y_label: str) -> None:
     axes.set_yticks([0, 0.25, 0.5, 0.75, 1], labels=["0", ".25", ".5", ".75", "1"])
 
 
-def to_svg(figure: Figure, name: str, alt: str) -> Drawing:
+def to_svg(figure: Figure, name: str, alt: str, *, photographs: int = 0) -> Drawing:
     """The figure as SVG that a page can hold as it stands.
 
     Args:
         figure: drawn inside a `drawing` block, and converted inside it.
         name: unique on the page; ids start with it.
         alt: what the figure shows, in words, for those who do not see it.
+        photographs: how many of the first images are pictures, to be smoothed when enlarged; others keep hard pixels.
     """
     file = io.StringIO()
     salt = hashlib.sha256(name.encode()).hexdigest()
     with mpl.rc_context({"svg.hashsalt": salt}):
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     root = ElementTree.fromstring(file.getvalue())
+    for photograph in list(root.iter(f"{{{_SVG}}}image"))[:photographs]:
+        photograph.attrib.pop("style", None)
     _clean(root, name)
     width, height = (round(float(side) * 96 / 72) for side in root.attrib["viewBox"].split()[2:])
     for gone in ("width", "height", "version"):

@@ -111,7 +111,7 @@ class Tile:
 
 def number(value: float, digits: int = 3) -> str:
     """0.954 as ".954" would be terse; "–" where it is not defined."""
-    return "–" if value != value else f"{value:.{digits}f}"
+    return "–" if value != value else f"{value:.{digits}f}".replace("-", "−")
 
 
 def p_value(p: float) -> str:

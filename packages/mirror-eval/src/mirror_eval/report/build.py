@@ -10,7 +10,8 @@ from mirror_data.errors import BadInput, some
 from mirror_data.store import Store
 
 from mirror_eval.report.blocks import Absent, Section
-from mirror_eval.report.evidence import Evidence, gather
+from mirror_eval.report.evidence import Evidence
+from mirror_eval.report.gather import gather
 from mirror_eval.report.page import render
 from mirror_eval.report.paper import PAPER_COHORTS, PaperCohort
 from mirror_eval.report.sections.attention import attention

@@ -28,8 +28,7 @@ def genes(evidence: Evidence) -> Section:
     )
     lead = (
         f"Of {count(len(selection.gene_ids), 'gene')}, fold {selection.fold} keeps {len(selection.kept):,}: {chosen:,} "
-        "by recursive elimination on "
-        f"{count(len(selection.fitted_on), 'patient')} and {listed_ones:,} more from the cancer-gene list. "
+        f"by recursive elimination and {listed_ones:,} more from the cancer-gene list. "
         f"{_fitted_on(evidence, selection)}"
     )
     blocks: list[Block] = []
@@ -44,10 +43,11 @@ def genes(evidence: Evidence) -> Section:
 
 def _fitted_on(evidence: Evidence, selection: GeneSelection) -> str:
     """Whether the selection saw anyone but training patients of the run's fold, checked here."""
+    fitted = f"It was fitted on {count(len(selection.fitted_on), 'patient')}"
     outside = len(set(selection.fitted_on) - set(evidence.fold.train))
     if outside:
-        return f"Beware: {count(outside, 'patient')} of those were not training patients of this fold."
-    return "All of them are training patients of this fold: no validation or test patient had a say."
+        return f"Beware: {fitted.lower()}, of whom {outside:,} are not training patients of this fold."
+    return f"{fitted}, all of them training patients of this fold: no validation or test patient had a say."
 
 
 def separation(values: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -29,15 +29,14 @@ def methods(evidence: Evidence, seed: int) -> Section:
 
 def _slides(evidence: Evidence) -> str:
     told = []
-    for encoder in evidence.encoders.values():
-        tiling = encoder.get("tiling", {})
+    for features in evidence.tile_features.values():
         sentence = "Tissue on whole-slide images was cut into tiles"
-        if tiling.get("tile_px") and tiling.get("mpp"):
-            sentence += f" of {tiling['tile_px']} × {tiling['tile_px']} pixels at {tiling['mpp']:g} µm per pixel"
-        if tiling.get("min_tissue") is not None:
-            sentence += f", each at least {tiling['min_tissue']:.0%} tissue"
-        sentence += f", and every tile encoded with {encoder['encoder']}"
-        told.append(sentence + (f" ({encoder['width']:,} features)." if encoder.get("width") else "."))
+        if features.tile_px and features.mpp:
+            sentence += f" of {features.tile_px} × {features.tile_px} pixels at {features.mpp:g} µm per pixel"
+        if features.min_tissue is not None:
+            sentence += f", each at least {features.min_tissue:.0%} tissue"
+        width = f" ({features.width:,} features)" if features.width else ""
+        told.append(f"{sentence}, and every tile encoded with {features.encoder}{width}.")
     return " ".join(told)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -28,8 +29,8 @@ def provenance(evidence: Evidence, seed: int) -> Section:
     blocks.append(Facts("Last training metrics of the shown fold", flat(run.metrics)))
     drawn = {"name": evidence.split.name, "seed": evidence.split.seed, **evidence.split.drawn}
     blocks.append(Facts("How the split was drawn", flat(drawn)))
-    for path, encoder in evidence.encoders.items():
-        blocks.append(Facts(f"Tile features {path}", flat(encoder)))
+    for path, features in evidence.tile_features.items():
+        blocks.append(Facts(f"Tile features {path}", flat(asdict(features))))
     if not isinstance(evidence.genes, Missing):
         blocks.append(Facts("How the genes were selected", flat(evidence.genes.parameters)))
     if not isinstance(evidence.expression, Missing):

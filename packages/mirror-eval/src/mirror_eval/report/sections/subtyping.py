@@ -10,7 +10,7 @@ from mirror_eval.classification import confusion
 from mirror_eval.figures.curves import RocSeries, reliability_panel, roc_panel
 from mirror_eval.figures.theme import MODALITY_COLOUR, MODALITY_NAME, Drawing
 from mirror_eval.report.blocks import Absent, Block, Cell, Figure, Section, Table, csv_text, listed, number
-from mirror_eval.report.evidence import Evidence, Missing
+from mirror_eval.report.evidence import SHOTS, Evidence, Missing
 from mirror_eval.report.paper import PaperCohort
 from mirror_eval.report.sections.scores import Column, score_table
 from mirror_eval.results import SubtypeResult
@@ -43,7 +43,7 @@ def subtyping(evidence: Evidence, paper: PaperCohort | None) -> Section:
     if isinstance(few, Missing):
         blocks.append(Absent("Few-shot subtyping", few.reason))
     else:
-        caption = "Few-shot subtyping: the same with a handful of labelled patients a class, over many support sets."
+        caption = f"{SHOTS}-shot subtyping: the same with {SHOTS} labelled patients a class, over many support sets."
         blocks.append(score_table("subtype-few-shot", caption, few, COLUMNS, paper))
     lead = (
         f"Which of {listed(result.classes)} is it? The encoders are frozen; a linear classifier is fitted on each "

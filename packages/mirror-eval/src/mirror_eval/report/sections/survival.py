@@ -10,7 +10,7 @@ from mirror_eval.figures.curves import Line, kaplan_meier_panel, lines_panel
 from mirror_eval.figures.theme import GREY, MODALITY_COLOUR, MODALITY_NAME
 from mirror_eval.kaplan_meier import Curve, LogRank, kaplan_meier, log_rank
 from mirror_eval.report.blocks import Absent, Block, Figure, Section, count, csv_text, p_value
-from mirror_eval.report.evidence import Evidence, Missing
+from mirror_eval.report.evidence import SHOTS, Evidence, Missing
 from mirror_eval.report.paper import PaperCohort
 from mirror_eval.report.sections.scores import Column, score_table
 from mirror_eval.results import SurvivalResult
@@ -35,7 +35,7 @@ def survival(evidence: Evidence, paper: PaperCohort | None) -> Section:
     if isinstance(few, Missing):
         blocks.append(Absent("Few-shot survival", few.reason))
     else:
-        caption = "Few-shot survival: the same embeddings with a handful of patients, over many support sets."
+        caption = f"{SHOTS}-shot survival: the same with {SHOTS} patients a time bin, over many support sets."
         blocks.append(score_table("survival-few-shot", caption, few, COLUMNS, paper))
     heads = {"discrete": "a discrete-time hazard model", "cox": "a Cox model"}
     lead = (

@@ -1,0 +1,218 @@
+"""Read a run and all around it from the store, and evaluate it once, for the report."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from mirror_data.errors import BadInput, StoreError
+from mirror_data.ids import to_key
+from mirror_data.progress import progress
+from mirror_data.store import (
+    MODALITIES,
+    Fold,
+    GeneSelection,
+    Patients,
+    Slide,
+    Split,
+    Store,
+    read_attention,
+    read_embeddings,
+    read_expression,
+    read_genes,
+    read_patients,
+    read_run,
+    read_slide,
+    read_split,
+    read_tiling,
+    schema,
+)
+
+from mirror_eval.figures.slides import attention_map
+from mirror_eval.report.evidence import SHOTS, Evidence, Missing, SlideShown, TileFeatures
+from mirror_eval.results import Protocol
+from mirror_eval.retrieval import retrieval
+from mirror_eval.run_data import committed_folds
+from mirror_eval.subtype import evaluate_subtype
+from mirror_eval.survival import evaluate_survival
+
+Found = TypeVar("Found")
+SLIDES_SHOWN = 4
+
+
+def gather(store: Store, run: str, *, seed: int = 0, resamples: int = 1000) -> Evidence:
+    """Read and evaluate everything that a report on this run can show.
+
+    Args:
+        seed: of the evaluations' inner parts, support sets and bootstrap. resamples: bootstrap samples.
+
+    Raises:
+        StoreError: ``MISSING`` if there is no such run, or a record that is damaged; what was simply never written
+            becomes `Missing`.
+    """
+    numbers, _ = committed_folds(store, run)
+    runs = tuple(read_run(store, run, number) for number in numbers)
+    split, shown = read_split(store, runs[0].split), numbers[0]
+    with progress("report", 5, "evaluations") as told:
+
+        def evaluated(call: Callable[[], Found]) -> Found | Missing:
+            result = or_missing(call)
+            told.advance()
+            return result
+
+        stored = not _modalities(store, run, shown)
+        protocol: Protocol = "stored" if stored else "linear"
+        options = {"seed": seed, "resamples": resamples}
+        subtype = evaluated(lambda: evaluate_subtype(store, run, protocol=protocol, **options))
+        survival = evaluated(lambda: evaluate_survival(store, run, protocol=protocol, **options))
+        subtype_few = evaluated(lambda: evaluate_subtype(store, run, protocol="few-shot", shots=SHOTS, **options))
+        survival_few = evaluated(lambda: evaluate_survival(store, run, protocol="few-shot", shots=SHOTS, **options))
+        found = evaluated(lambda: retrieval(store, run, k=_retrieval_k(split, numbers), **options))
+    patients = or_missing(lambda: read_patients(store))
+    sources = dict(store.document(schema.run(run, shown)).parents)
+    slides = {a["slide_id"]: a["patient_id"] for a in _slide_attributes(store)}
+    return Evidence(
+        store_name=re.split(r"[\\/]", store.url.rstrip("/"))[-1],
+        run=run,
+        folds=tuple(numbers),
+        runs=runs,
+        split=split,
+        shown_fold=shown,
+        patients=patients,
+        slides=slides,
+        expression=or_missing(lambda: read_expression(store)),
+        embedded=_embedded(store, run, numbers),
+        embeddings={m: read_embeddings(store, run, shown, m) for m in _modalities(store, run, shown)},
+        subtype=subtype,
+        subtype_few_shot=subtype_few,
+        survival=survival,
+        survival_few_shot=survival_few,
+        retrieval=found,
+        genes=_genes(store, sources, shown),
+        attention=_attention(store, run, shown, slides, split.folds[shown], patients),
+        sources=sources,
+        hashes=_hashes(store, run, numbers, split.name),
+        tile_features=_tile_features(store, sources),
+    )
+
+
+def _retrieval_k(split: Split, numbers: list[int]) -> int:
+    """10, or a fifth of the smallest test part if that has fewer than 50 patients: recall@10 among 12 says nothing."""
+    least = min(len(split.folds[number].test) for number in numbers)
+    return 10 if least >= 50 else max(2, least // 5)
+
+
+def or_missing(call: Callable[[], Found]) -> Found | Missing:
+    """What ``call`` returns; a `Missing` where the data do not allow it or the record was never written."""
+    try:
+        return call()
+    except BadInput as error:
+        return Missing(_sentence(error.message, error.got))
+    except StoreError as error:
+        if error.code != "MISSING":
+            raise
+        return Missing(_sentence(error.message, None))
+
+
+def _sentence(message: str, got: str | None) -> str:
+    text = message[:1].upper() + message[1:] + (f" ({got})" if got else "")
+    return text.rstrip(".") + "."
+
+
+def _slide_attributes(store: Store) -> list[dict[str, Any]]:
+    return [store.document(f"slides/{key}").attributes for key in store.keys("slides")]
+
+
+def _modalities(store: Store, run: str, fold: int) -> list:
+    return [m for m in MODALITIES if store.has(schema.embeddings(run, fold, m))]
+
+
+def _embedded(store: Store, run: str, numbers: list[int]) -> dict[str, frozenset[str]]:
+    """Patients embedded in any fold, by modality."""
+    found: dict[str, set[str]] = {}
+    for number in numbers:
+        for modality in _modalities(store, run, number):
+            found.setdefault(modality, set()).update(read_embeddings(store, run, number, modality).patient_ids)
+    return {modality: frozenset(ids) for modality, ids in found.items()}
+
+
+def _genes(store: Store, sources: Mapping[str, str], fold: int) -> GeneSelection | Missing:
+    """The gene selection that the shown fold was trained on, as its parents name it."""
+    names = sorted(path.split("/")[1] for path in sources if path.startswith("genes/"))
+    if not names:
+        return Missing("The run was trained without a gene selection of this store.")
+    name = (
+        store.document(schema.genes(names[0], fold)).attributes["name"]
+        if store.has(schema.genes(names[0], fold))
+        else names[0]
+    )
+    return or_missing(lambda: read_genes(store, name, fold))
+
+
+def _attention(
+    store: Store, run: str, fold: int, slides: Mapping[str, str], parts: Fold, patients: Patients | Missing
+) -> tuple[SlideShown, ...] | Missing:
+    """One slide of each subtype: of a test patient if there is one, with most tiles."""
+    keys = {to_key(slide_id): slide_id for slide_id in slides}
+    stored = store.keys(f"{schema.run(run, fold)}/attention")
+    if not stored:
+        return Missing("The run holds no attention: `mirror-model embed` writes it.")
+    subtypes = {} if isinstance(patients, Missing) else patients.subtypes()
+    test = set(parts.test)
+
+    def first(slide_id: str) -> tuple:
+        attributes = store.document(schema.attention(run, fold, slide_id)).attributes
+        return (slides[slide_id] not in test, -attributes["rows"], slide_id)
+
+    ordered = sorted((keys[key] for key in stored if key in keys), key=first)
+    by_subtype: dict[str, list[SlideShown]] = {}
+    for slide_id in ordered:
+        group = by_subtype.setdefault(subtypes.get(slides[slide_id], ""), [])
+        if not group:
+            shown = _slide_shown(store, run, fold, slide_id, subtypes)
+            group += [shown] if shown else []
+    chosen = [slide for name in sorted(by_subtype, key=lambda n: (n == "", n)) for slide in by_subtype[name]]
+    if not chosen:
+        return Missing("No slide with attention has a thumbnail and tile positions in the store.")
+    return tuple(chosen[:SLIDES_SHOWN])
+
+
+def _slide_shown(store: Store, run: str, fold: int, slide_id: str, subtypes: Mapping[str, str]) -> SlideShown | None:
+    """The slide with its attention; None where the store has no picture of it or no positions."""
+    attention = read_attention(store, run, fold, slide_id)
+    slide: Slide = read_slide(store, slide_id)
+    tiling = read_tiling(store, slide_id, attention.tiling)
+    if slide.thumbnail is None or slide.size is None or tiling.coords is None or not tiling.tile_px_level0:
+        return None
+    if len(attention.weights) != tiling.rows or not tiling.rows:
+        return None
+    drawn = attention_map(slide.thumbnail, slide.size, tiling.coords, tiling.tile_px_level0, attention.weights)
+    tile_um = tiling.tile_px * tiling.mpp if tiling.tile_px and tiling.mpp else None
+    subtype = subtypes.get(slide.patient_id, "")
+    return SlideShown(slide.slide_id, slide.patient_id, subtype, tile_um, drawn, tiling.coords)
+
+
+def _hashes(store: Store, run: str, numbers: list[int], split: str) -> dict[str, str]:
+    """Identity of the records that the report's numbers come from."""
+    paths = [schema.PATIENTS, schema.RNA, schema.split(split)]
+    for number in numbers:
+        paths += [schema.run(run, number), *(schema.embeddings(run, number, m) for m in MODALITIES)]
+    return {path: store.hash(path) for path in paths if store.has(path)}
+
+
+def _tile_features(store: Store, sources: Mapping[str, str]) -> dict[str, TileFeatures]:
+    """The features that the run was trained on, as the first slide that has them records them."""
+    found = {}
+    for pattern in sorted(path for path in sources if path.startswith("slides/")):
+        parts = pattern.split("/")
+        for key in store.keys("slides") if parts[1] == "*" else [parts[1]]:
+            path = "/".join(["slides", key, *parts[2:]])
+            if store.has(path):
+                grid = store.document("/".join(path.split("/")[:4])).attributes
+                attributes = store.document(path).attributes
+                told = {k: attributes.get(k) for k in ("width", "precision", "weights_sha256", "transform")}
+                told |= {k: grid.get(k) for k in ("tile_px", "mpp", "overlap", "min_tissue")}
+                found[pattern] = TileFeatures(encoder=str(attributes["encoder"]), **told)
+                break
+    return found
