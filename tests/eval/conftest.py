@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -84,9 +82,3 @@ def run_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         risks = told.assign(risk=factors[:, 0])
         write_predictions(store, Predictions("told", k, "survival", risks), parents=parents)
     return store
-
-
-@pytest.fixture(scope="session")
-def run_store_path(run_store: Store) -> Path:
-    """Where `run_store` lies."""
-    return Path(str(run_store.files.root))  # type: ignore[attr-defined]

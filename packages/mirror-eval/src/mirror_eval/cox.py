@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from mirror_eval.newton import Local, minimise
+from mirror_eval.newton import EXACT, Local, minimise
 from mirror_eval.ridge import Rotation
 
 Ties = Literal["efron", "breslow"]
@@ -113,7 +113,14 @@ def fit_cox(features: np.ndarray, time: np.ndarray, event: np.ndarray, strength:
     return Cox(slopes, center, times, cumulative, likelihood, strength)
 
 
-def fit_rotated(rotated: np.ndarray, scale: np.ndarray, sets: RiskSets, strength: float) -> np.ndarray:
+def fit_rotated(
+    rotated: np.ndarray,
+    scale: np.ndarray,
+    sets: RiskSets,
+    strength: float,
+    start: np.ndarray | None = None,
+    precision: float = EXACT,
+) -> np.ndarray:
     """Slopes (r,) for rotated features (n, r)."""
 
     def local(slopes: np.ndarray) -> Local:
@@ -125,7 +132,8 @@ def fit_rotated(rotated: np.ndarray, scale: np.ndarray, sets: RiskSets, strength
         )
 
     deaths = max(float(sets.event.sum()), 1.0) / len(rotated)
-    return minimise(local, np.zeros(rotated.shape[1]), scale**2 * deaths + strength)
+    start = np.zeros(rotated.shape[1]) if start is None else start
+    return minimise(local, start, scale**2 * deaths + strength, precision)
 
 
 def breslow(risk: np.ndarray, time: np.ndarray, event: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

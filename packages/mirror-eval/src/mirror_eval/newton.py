@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 _MOST_STEPS = 100
-_ENOUGH = 1e-12  # of the value: what the last step could still have gained
+EXACT = 1e-14
+ROUGH = 1e-7  # enough to compare strengths by their held-out loss
 
 
 @dataclass(frozen=True)
@@ -20,36 +21,38 @@ class Local:
     product: Callable[[np.ndarray], np.ndarray]
 
 
-def minimise(function: Callable[[np.ndarray], Local], start: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+def minimise(
+    function: Callable[[np.ndarray], Local], start: np.ndarray, curvature: np.ndarray, precision: float = EXACT
+) -> np.ndarray:
     """The point of least value.
 
     Args:
         function: convex, twice differentiable.
         start: (p,).
         curvature: (p,) rough second derivative along each parameter, > 0; the closer, the fewer products are needed.
+        precision: stop when a step could gain no more than this share of the value.
     """
     point, here = start, function(start)
     for _ in range(_MOST_STEPS):
-        step = _newton_step(here, curvature)
+        step = _newton_step(here, curvature, precision)
         slope = float(here.gradient @ step)
-        if -slope <= _ENOUGH * (1.0 + abs(here.value)):
+        if -slope <= precision * (1.0 + abs(here.value)):
             break
         size, there = 1.0, function(point + step)
-        while not there.value <= here.value + 1e-4 * size * slope and size > 1e-8:
+        rounding = 1e-14 * (1.0 + abs(here.value))
+        while not there.value <= here.value + 1e-4 * size * slope + rounding and size > 1e-8:
             size *= 0.5
             there = function(point + size * step)
-        if there.value > here.value:  # rounding: no step improves any more
-            break
         point, here = point + size * step, there
     return point
 
 
-def _newton_step(here: Local, curvature: np.ndarray) -> np.ndarray:
+def _newton_step(here: Local, curvature: np.ndarray, precision: float) -> np.ndarray:
     """Solve Hessian @ step = -gradient by conjugate gradients, to a tenth of the residual or what still matters."""
     step, rest = np.zeros_like(here.gradient), -here.gradient
     scaled = rest / curvature
     direction, size = scaled, float(rest @ scaled)
-    goal = max(0.01 * size, 0.1 * _ENOUGH * (1.0 + abs(here.value)))
+    goal = max(0.01 * size, 0.1 * precision * (1.0 + abs(here.value)))
     for _ in range(2 * len(rest) + 20):
         if size <= max(goal, 1e-300):
             break

@@ -36,7 +36,7 @@ class RiskColumns:
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Predicted classes: fold (str), patient_id, modality, draw (int), label, prob_<class> in the order of ``classes``."""
+    """Predicted classes: fold (str), patient_id, modality, draw, label, prob_<class> in the order of ``classes``."""
 
     table: pd.DataFrame
     classes: tuple[str, ...]

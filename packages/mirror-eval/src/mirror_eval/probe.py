@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import log_softmax
 
-from mirror_eval.newton import Local, minimise
+from mirror_eval.newton import EXACT, ROUGH, Local, minimise
 from mirror_eval.ridge import Rotation, Scaler, choose_strength, deal, strengths
 
 INNER_PARTS = 5
@@ -50,8 +50,8 @@ def fit_logistic(features: np.ndarray, label: np.ndarray, classes: int, strength
         strength: > 0. For two classes this equals binary logistic regression with half the strength.
     """
     rotation = Rotation.fit(features)
-    slopes, intercepts = _fit_rotated(rotation.apply(features), rotation.scale, label, classes, strength)
-    return Logistic(rotation.axes @ slopes, intercepts, strength)
+    found = _fit_rotated(rotation.apply(features), rotation.scale, label, classes, strength)
+    return _logistic(rotation, found, classes, strength)
 
 
 def fit_probe(
@@ -74,20 +74,37 @@ def fit_probe(
     strength = float(candidates[len(candidates) // 2])
     parts = min(INNER_PARTS, int(np.bincount(label, minlength=classes).min()))
 
-    def held_out_loss(strength: float, fitted: np.ndarray, held: np.ndarray) -> float:
-        slopes, intercepts = _fit_rotated(rotated[fitted], rotation.scale, label[fitted], classes, strength)
-        return -float(log_softmax(rotated[held] @ slopes + intercepts, axis=1)[np.arange(len(held)), label[held]].sum())
+    def held_out_losses(fitted: np.ndarray, held: np.ndarray) -> np.ndarray:
+        found, losses = None, []
+        for strength in candidates[::-1]:  # each strength starts from the solution of the next stronger one
+            found = _fit_rotated(rotated[fitted], rotation.scale, label[fitted], classes, strength, found, ROUGH)
+            log_p = _logistic(None, found, classes, strength).log_probability(rotated[held])
+            losses.append(-log_p[np.arange(len(held)), label[held]].sum())
+        return np.array(losses[::-1])
 
     if parts >= 2:
-        strength = choose_strength(held_out_loss, deal(label, parts, seed), candidates)
-    slopes, intercepts = _fit_rotated(rotated, rotation.scale, label, classes, strength)
-    return Probe(scaler, Logistic(rotation.axes @ slopes, intercepts, strength))
+        strength = choose_strength(held_out_losses, deal(label, parts, seed), candidates)
+    found = _fit_rotated(rotated, rotation.scale, label, classes, strength)
+    return Probe(scaler, _logistic(rotation, found, classes, strength))
+
+
+def _logistic(rotation: Rotation | None, found: np.ndarray, classes: int, strength: float) -> Logistic:
+    """The model of a solution: in the original features, or without ``rotation`` in the rotated ones."""
+    slopes, intercepts = found[:-classes].reshape(-1, classes), found[-classes:]
+    slopes = slopes if rotation is None else rotation.axes @ slopes
+    return Logistic(slopes, intercepts - intercepts.mean(), strength)
 
 
 def _fit_rotated(
-    rotated: np.ndarray, scale: np.ndarray, label: np.ndarray, classes: int, strength: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes (r, K) and intercepts (K,) for rotated features (n, r)."""
+    rotated: np.ndarray,
+    scale: np.ndarray,
+    label: np.ndarray,
+    classes: int,
+    strength: float,
+    start: np.ndarray | None = None,
+    precision: float = EXACT,
+) -> np.ndarray:
+    """Slopes (r, K) and intercepts (K,) for rotated features (n, r), as one vector."""
     n, r = rotated.shape
     truth = np.eye(classes)[label]  # (n, K)
     share = np.clip(truth.mean(axis=0), 1.0 / (n + 1), None)
@@ -109,8 +126,6 @@ def _fit_rotated(
         loss = 0.5 * strength * float((slopes**2).sum()) - float((truth * log_p).sum())
         return Local(loss, back(chance - truth, slopes), product)
 
-    start = np.concatenate([np.zeros(r * classes), np.log(share)])
+    start = np.concatenate([np.zeros(r * classes), np.log(share)]) if start is None else start
     curvature = np.concatenate([(scale[:, None] ** 2 * bend + strength).ravel(), n * bend])
-    found = minimise(local, start, curvature)
-    intercepts = found[r * classes :]
-    return found[: r * classes].reshape(r, classes), intercepts - intercepts.mean()
+    return minimise(local, start, curvature, precision)

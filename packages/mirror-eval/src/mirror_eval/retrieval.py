@@ -102,12 +102,14 @@ def fit_ridge_map(slide: np.ndarray, rna: np.ndarray, components: int, seed: tup
     rotated = Rotation.fit(scaled)
     scores = rotated.apply(scaled)  # (n, r)
 
-    def held_out_loss(strength: float, fitted: np.ndarray, held: np.ndarray) -> float:
-        theta = _ridge(scores[fitted], target[fitted], strength)
-        return float(((scores[held] @ theta - target[held]) ** 2).sum())
+    candidates = strengths(slide.shape[1])
+
+    def held_out_losses(fitted: np.ndarray, held: np.ndarray) -> np.ndarray:
+        maps = [_ridge(scores[fitted], target[fitted], strength) for strength in candidates]
+        return np.array([((scores[held] @ theta - target[held]) ** 2).sum() for theta in maps])
 
     parts = deal(np.zeros(len(slide), dtype=int), min(PARTS, len(slide)), seed)
-    strength = choose_strength(held_out_loss, parts, strengths(slide.shape[1]))
+    strength = choose_strength(held_out_losses, parts, candidates)
     return RidgeMap(scaler, center, whitener, rotated.axes @ _ridge(scores, target, strength), strength)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-HeldOutLoss = Callable[[float, np.ndarray, np.ndarray], float]  # strength, rows to fit on, rows held out -> loss
+HeldOutLosses = Callable[[np.ndarray, np.ndarray], np.ndarray]  # rows to fit on, rows held out -> loss a strength
 RELATIVE_STRENGTHS = tuple(10.0 ** (k / 2) for k in range(-4, 5))  # times the number of features
 _TINY = 1e-10  # directions with less than this share of the largest variance are rounding
 
@@ -62,18 +62,17 @@ def strengths(features: int) -> np.ndarray:
     return features * np.array(RELATIVE_STRENGTHS)
 
 
-def choose_strength(held_out_loss: HeldOutLoss, parts: np.ndarray, candidates: np.ndarray) -> float:
+def choose_strength(held_out_losses: HeldOutLosses, parts: np.ndarray, candidates: np.ndarray) -> float:
     """The strength with the least loss on held-out patients; of equals the greatest.
 
     Args:
-        held_out_loss: summed over the held-out rows.
+        held_out_losses: of one part, for every candidate, (S,), summed over the held-out rows.
         parts: (n,) part of each row; each part is held out once.
-        candidates: strengths to try.
+        candidates: (S,) strengths to try, rising.
     """
     losses = np.zeros(len(candidates))
     for part in np.unique(parts):
-        fitted, held = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
-        losses += [held_out_loss(strength, fitted, held) for strength in candidates]
+        losses += held_out_losses(np.flatnonzero(parts != part), np.flatnonzero(parts == part))
     best = losses.min()
     return float(max(candidates[losses <= best + 1e-9 * abs(best)]))
 

@@ -115,7 +115,8 @@ def score_class_table(path: str | Path, *, seed: int = 0, resamples: int = 1000)
     number = {fold: k for k, fold in enumerate(sorted(found.table["fold"].unique(), key=fold_order))}
     labels = dict(zip(found.table["patient_id"], found.table["label"], strict=True))
     tested = []
-    for (modality, fold, draw), rows in found.table.groupby(["modality", "fold", "draw"], sort=True):
+    for _, rows in found.table.groupby(["modality", "fold", "draw"], sort=True):
+        modality, fold, draw = rows.iloc[0][["modality", "fold", "draw"]]
         ids = tuple(rows["patient_id"])
         tested.append(Tested(modality, number[fold], draw, ids, rows[columns].to_numpy(float), None, None))
     scores = _scores(tested, labels, found.classes, seed, resamples)

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import expit, log_expit
 
-from mirror_eval.newton import Local, minimise
+from mirror_eval.newton import EXACT, Local, minimise
 from mirror_eval.ridge import Rotation
 
 BINS = 4
@@ -55,9 +55,13 @@ class DiscreteHazard:
     intercepts: np.ndarray  # (K,)
     strength: float
 
+    def logits(self, features: np.ndarray) -> np.ndarray:
+        """(n, K): log odds of the hazard in each bin."""
+        return features @ self.slopes + self.intercepts
+
     def survival_at_edges(self, features: np.ndarray) -> np.ndarray:
         """(n, K): chance to live beyond the right edge of each bin."""
-        return survival_of(features @ self.slopes + self.intercepts)
+        return survival_of(self.logits(features))
 
     def risk(self, features: np.ndarray) -> np.ndarray:
         """(n,), higher = worse."""
@@ -111,8 +115,15 @@ def fit_hazard(
     """
     bins = TimeBins.fit(time, event) if bins is None else bins
     rotation = Rotation.fit(features)
-    found, intercepts = fit_rotated(rotation.apply(features), rotation.scale, bins, time, event, strength, slopes)
-    return DiscreteHazard(bins, rotation.axes @ found, intercepts, strength)
+    found = fit_rotated(rotation.apply(features), rotation.scale, bins, time, event, strength, slopes)
+    return hazard_model(rotation.axes, bins, found, strength)
+
+
+def hazard_model(axes: np.ndarray, bins: TimeBins, found: np.ndarray, strength: float) -> DiscreteHazard:
+    """The model of a solution of `fit_rotated`; ``axes`` (D, r) lead back to the original features."""
+    count = len(bins.edges)
+    slopes = axes @ found[:-count].reshape(axes.shape[1], -1)  # (D, 1) or (D, K)
+    return DiscreteHazard(bins, np.broadcast_to(slopes, (len(slopes), count)).copy(), found[-count:], strength)
 
 
 def fit_rotated(
@@ -123,8 +134,10 @@ def fit_rotated(
     event: np.ndarray,
     strength: float,
     slopes: Slopes,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Slopes (r, K) and intercepts (K,) for rotated features (n, r)."""
+    start: np.ndarray | None = None,
+    precision: float = EXACT,
+) -> np.ndarray:
+    """Slopes, (r,) if shared, else (r, K), and intercepts (K,) for rotated features (n, r), as one vector."""
     n, r = rotated.shape
     count = len(bins.edges)
     columns = 1 if slopes == "shared" else count
@@ -153,10 +166,10 @@ def fit_rotated(
         loss -= 0.5 * float((log_expit(intercepts) + log_expit(-intercepts)).sum())
         return Local(loss, back(hazard - died, theta, average - 0.5), product)
 
-    start = np.concatenate([np.zeros(r * columns), np.log(base / (1.0 - base))])
+    if start is None:
+        start = np.concatenate([np.zeros(r * columns), np.log(base / (1.0 - base))])
     curvature = np.concatenate([(scale[:, None] ** 2 * bend_slopes + strength).ravel(), n * bend])
-    found = minimise(local, start, curvature)
-    return np.broadcast_to(found[: r * columns].reshape(r, columns), (r, count)).copy(), found[r * columns :]
+    return minimise(local, start, curvature, precision)
 
 
 def _log_likelihoods(logits: np.ndarray, reached: np.ndarray, died: np.ndarray) -> np.ndarray:

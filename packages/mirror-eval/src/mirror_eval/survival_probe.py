@@ -8,9 +8,10 @@ from typing import Literal
 import numpy as np
 
 from mirror_eval import cox
+from mirror_eval.newton import ROUGH
 from mirror_eval.probe import INNER_PARTS
-from mirror_eval.ridge import HeldOutLoss, Rotation, Scaler, choose_strength, deal, strengths
-from mirror_eval.survival_head import DiscreteHazard, Slopes, TimeBins, fit_rotated, hazard_losses
+from mirror_eval.ridge import HeldOutLosses, Rotation, Scaler, choose_strength, deal, strengths
+from mirror_eval.survival_head import DiscreteHazard, Slopes, TimeBins, fit_rotated, hazard_losses, hazard_model
 
 Head = Literal["discrete", "cox"]
 HEADS: tuple[Head, ...] = ("discrete", "cox")
@@ -63,35 +64,55 @@ def fit_survival_probe(
     parts = min(INNER_PARTS, int(event.sum()))
     if parts >= 2:
         if head == "cox":
-            loss = _cox_loss(rotated, rotation.scale, time, event)
+            losses = _cox_losses(rotated, rotation.scale, time, event, candidates)
         else:
-            loss = _hazard_loss(rotated, rotation.scale, bins, time, event, slopes)
-        strength = choose_strength(loss, deal(2 * bins.of(time) + event, parts, seed), candidates)
+            losses = _hazard_losses(rotated, rotation.scale, bins, time, event, slopes, candidates)
+        strength = choose_strength(losses, deal(2 * bins.of(time) + event, parts, seed), candidates)
     if head == "cox":
         return SurvivalProbe(scaler, cox.fit_cox(scaled, time, event, strength))
-    theta, intercepts = fit_rotated(rotated, rotation.scale, bins, time, event, strength, slopes)
-    return SurvivalProbe(scaler, DiscreteHazard(bins, rotation.axes @ theta, intercepts, strength))
+    found = fit_rotated(rotated, rotation.scale, bins, time, event, strength, slopes)
+    return SurvivalProbe(scaler, hazard_model(rotation.axes, bins, found, strength))
 
 
-def _hazard_loss(
-    rotated: np.ndarray, scale: np.ndarray, bins: TimeBins, time: np.ndarray, event: np.ndarray, slopes: Slopes
-) -> HeldOutLoss:
+def _hazard_losses(
+    rotated: np.ndarray,
+    scale: np.ndarray,
+    bins: TimeBins,
+    time: np.ndarray,
+    event: np.ndarray,
+    slopes: Slopes,
+    candidates: np.ndarray,
+) -> HeldOutLosses:
     """Loss of held-out patients under the discrete head."""
+    as_they_are = np.eye(rotated.shape[1])
 
-    def loss(strength: float, fitted: np.ndarray, held: np.ndarray) -> float:
-        theta, intercepts = fit_rotated(rotated[fitted], scale, bins, time[fitted], event[fitted], strength, slopes)
-        return float(hazard_losses(rotated[held] @ theta + intercepts, bins.of(time[held]), event[held]).sum())
+    def losses(fitted: np.ndarray, held: np.ndarray) -> np.ndarray:
+        found, values = None, []
+        for strength in candidates[::-1]:  # each strength starts from the solution of the next stronger one
+            found = fit_rotated(
+                rotated[fitted], scale, bins, time[fitted], event[fitted], strength, slopes, found, ROUGH
+            )
+            logits = hazard_model(as_they_are, bins, found, strength).logits(rotated[held])
+            values.append(hazard_losses(logits, bins.of(time[held]), event[held]).sum())
+        return np.array(values[::-1])
 
-    return loss
+    return losses
 
 
-def _cox_loss(rotated: np.ndarray, scale: np.ndarray, time: np.ndarray, event: np.ndarray) -> HeldOutLoss:
+def _cox_losses(
+    rotated: np.ndarray, scale: np.ndarray, time: np.ndarray, event: np.ndarray, candidates: np.ndarray
+) -> HeldOutLosses:
     """What held-out patients add to the log partial likelihood of the fitted ones, with the sign turned."""
     everyone = cox.RiskSets.of(time, event)
 
-    def loss(strength: float, fitted: np.ndarray, _held: np.ndarray) -> float:
+    def losses(fitted: np.ndarray, _held: np.ndarray) -> np.ndarray:
         sets = cox.RiskSets.of(time[fitted], event[fitted])
-        risk = rotated @ cox.fit_rotated(rotated[fitted], scale, sets, strength)
-        return cox.partial_likelihood(risk, everyone).value - cox.partial_likelihood(risk[fitted], sets).value
+        found, values = None, []
+        for strength in candidates[::-1]:
+            found = cox.fit_rotated(rotated[fitted], scale, sets, strength, found, ROUGH)
+            risk = rotated @ found
+            whole, part = cox.partial_likelihood(risk, everyone), cox.partial_likelihood(risk[fitted], sets)
+            values.append(whole.value - part.value)
+        return np.array(values[::-1])
 
-    return loss
+    return losses
