@@ -48,7 +48,8 @@ def test_openslide_reads_pyramids_with_resolution(demo):
             for level, size in enumerate(slide.level_dimensions):
                 pixels = np.asarray(slide.read_region((0, 0), level, size))
                 for border in (pixels[:2], pixels[-2:], pixels[:, :2], pixels[:, -2:]):
-                    assert border.min() > 235  # glass, without ringing against the filled-up tiles
+                    # glass, without ringing against the filled-up tiles; 1/16 is so small that tissue is near
+                    assert border.min() > (240, 240, 190)[level]
 
 
 def test_tables_are_what_the_commands_read(demo, truth):
