@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 from mirror_data.cli.app import run
 from mirror_data.cli.main import cli
+from mirror_data.cohort.add import read_outcomes
 from mirror_data.cohort.columns import OutcomeOptions
-from mirror_data.cohort.outcomes import read_outcome_table
 from mirror_data.store import Slide, create_store, open_store, read_patients, write_slide
 
 
 def read(path: Path, text: str, wanted=None, **options):
     path.write_text(text)
-    return read_outcome_table(path, OutcomeOptions(**options), wanted=wanted)
+    return read_outcomes([path], OutcomeOptions(**options), wanted=wanted)
 
 
 @pytest.fixture
@@ -174,8 +174,27 @@ def test_the_command_reports_and_may_be_repeated(tmp_path: Path, path: Path, cap
     assert read_patients(open_store(tmp_path / "s.zarr")).table["time_days"].tolist() == [12.0, 20.0]
 
 
+def test_several_studies_become_one_cohort(tmp_path: Path, path: Path, capsys):
+    other = tmp_path / "other.csv"
+    path.write_text("patient_id,time_days,event,subtype,age\nA,10,0,x,50\nB,20,0,x,60\n")
+    other.write_text("case_id,OS.time,OS,subtype\nC,30,1,y\nA,10,0,x\n")
+    arguments = ["outcomes", str(path), str(other), "--store", str(tmp_path / "s.zarr")]
+    assert run(cli, [*arguments, "--subtypes", "x,y"]) == 0
+    table = read_patients(open_store(tmp_path / "s.zarr")).table
+    assert list(table.index) == ["A", "B", "C"]
+    assert table["time_days"].tolist() == [10, 20, 30]
+    assert table["subtype"].tolist() == ["x", "x", "y"]
+    assert table["age"].tolist()[:2] == [50, 60]
+    assert np.isnan(table["age"].iloc[2])
+    assert run(cli, ["outcomes", str(path), "--store", str(tmp_path / "one.zarr")]) == 2  # alone it has no event
+    other.write_text("case_id,OS.time,OS,subtype\nC,30,1,y\nA,11,0,x\n")
+    capsys.readouterr()
+    assert run(cli, [*arguments, "--overwrite"]) == 2
+    assert capsys.readouterr().err.startswith("CONFLICT")
+
+
 def test_real_tables(shared: Path):
-    brca = read_outcome_table(shared / "data/tcga/clinical_rna_brca.csv.zip", OutcomeOptions(subtypes=("IDC", "ILC")))
+    brca = read_outcomes([shared / "data/tcga/clinical_rna_brca.csv.zip"], OutcomeOptions(subtypes=("IDC", "ILC")))
     table = brca.patients.table
     assert (len(table), int(table["event"].sum())) == (956, 130)
     assert table["subtype"].value_counts().to_dict() == {"IDC": 737, "ILC": 158}
@@ -186,8 +205,8 @@ def test_real_tables(shared: Path):
     raw = raw.drop_duplicates().set_index("case_id").sort_index()
     np.testing.assert_allclose(table["time_days"], raw["survival_months"] * MONTH)
     assert (table["event"] == 1 - raw["censorship"]).all()
-    curated = read_outcome_table(
-        shared / "data/tcga/tcga_cdr_outcomes.csv.gz", OutcomeOptions(endpoint="PFI", subtype_column="type")
+    curated = read_outcomes(
+        [shared / "data/tcga/tcga_cdr_outcomes.csv.gz"], OutcomeOptions(endpoint="PFI", subtype_column="type")
     )
     assert len(curated.patients.survival()) == 10804
     assert dict(curated.without_outcome) == {"time is 0": 103, "time or event missing": 253}

@@ -128,6 +128,29 @@ def test_the_command_reports_and_may_be_repeated(tmp_path: Path, capsys):
     check_kept(read_expression(open_store(tmp_path / "s.zarr")))
 
 
+def test_several_studies_become_one_table(tmp_path: Path, capsys):
+    one, two = tmp_path / "one.csv", tmp_path / "two.csv"
+    one.write_text("id,MYC,TP53,ACTB\nP2,1,2,3\nP1,4,5,6\n")
+    two.write_text("gene,P3\nTP53,0\nGAPDH,9\nMYC,7\n")
+    arguments = ["expression", str(one), str(two), "--store", str(tmp_path / "s.zarr")]
+    assert run(cli, [*arguments, "--unit", "tpm", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["patients"], told["genes"], told["dropped_genes"]) == (3, 2, 2)
+    expression = read_expression(open_store(tmp_path / "s.zarr"))
+    assert (expression.patient_ids, expression.gene_ids) == (("P1", "P2", "P3"), ("MYC", "TP53"))
+    np.testing.assert_allclose(expression.values, np.log2([[5, 6], [2, 3], [8, 1]]), rtol=1e-6)
+    assert [table["table"] for table in expression.transform["tables"]] == ["one.csv", "two.csv"]
+    for text_of_two, options, code in (
+        ("gene,P1\nTP53,0\nMYC,7\n", ["--unit", "tpm"], "CONFLICT"),
+        ("gene,P3\nGAPDH,0\nKRAS,7\n", ["--unit", "tpm"], "NO_OVERLAP"),
+        ("gene,P3\nTP53,900\nMYC,700\n", [], "MISMATCH"),
+    ):
+        two.write_text(text_of_two)
+        assert run(cli, [*arguments, *options, "--overwrite"]) == 2
+        error = capsys.readouterr().err
+        assert [line for line in error.splitlines() if line.startswith(f"{code}: ")], error
+
+
 def text(rows: list[str]) -> bytes:
     return ("\n".join(rows) + "\n").encode()
 

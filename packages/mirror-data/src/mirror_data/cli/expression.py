@@ -8,7 +8,7 @@ from mirror_data.cli.app import json_option, overwrite_option, store_option, tel
 
 
 @click.command("expression")
-@click.argument("table")
+@click.argument("tables", nargs=-1, required=True)
 @store_option
 @click.option(
     "--unit",
@@ -60,7 +60,7 @@ from mirror_data.cli.app import json_option, overwrite_option, store_option, tel
 @overwrite_option
 @json_option
 def command(
-    table: str,
+    tables: tuple[str, ...],
     store_url: str,
     unit: str,
     log2_offset: float | None,
@@ -75,23 +75,28 @@ def command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Bring an expression TABLE (CSV, TSV, .gz, .zip or Parquet) into the store, one sample a patient."""
-    from mirror_data.rna.tables import ExpressionOptions, add_expression
+    """Bring expression TABLES (CSV, TSV, .gz, .zip or Parquet) into the store, one sample a patient.
+
+    Several tables (one a study) are joined on the genes they share.
+    """
+    from mirror_data.cohort.members import explained
+    from mirror_data.rna.add import add_expression
+    from mirror_data.rna.tables import ExpressionOptions
     from mirror_data.store import create_store
 
     types = tuple(kind.strip() for kind in sample_types.split(",") if kind.strip())
     options = ExpressionOptions(
         unit, log2_offset, orientation, id_column, gene_suffix, types, missing, repeats, probemap
     )
-    found = add_expression(create_store(store_url), table, options, patients=patients, overwrite=overwrite)
+    found = add_expression(create_store(store_url), tables, options, patients=patients, overwrite=overwrite)
     expression = found.expression
     n, g = expression.values.shape
     lines = [
         f"{n} patients x {g} genes, {expression.unit}",
         f"table: {found.table_samples} samples, {found.table_genes} genes, {found.orientation}, "
-        f"unit {expression.transform['table_unit']} ({found.unit_source})",
-        *(f"left out: {count} samples, {reason}" for reason, count in found.dropped_samples),
-        *([f"left out: {found.dropped_genes} genes with missing values"] if found.dropped_genes else []),
+        f"unit {found.table_unit} ({found.unit_source})",
+        *(f"left out: {count} samples, {explained(reason)}" for reason, count in found.dropped_samples),
+        *([f"left out: {found.dropped_genes} genes, incomplete or not in every table"] if found.dropped_genes else []),
         *(f"kept: {count} samples of type {kind or '(id does not say)'}" for kind, count in found.sample_types),
         f"{found.genes_with_symbol} of {g} genes have a symbol",
     ]

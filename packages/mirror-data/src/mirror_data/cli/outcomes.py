@@ -8,7 +8,7 @@ from mirror_data.cli.app import json_option, overwrite_option, store_option, tel
 
 
 @click.command("outcomes")
-@click.argument("table")
+@click.argument("tables", nargs=-1, required=True)
 @store_option
 @click.option("--patient-column", help="Patient ids (default: found by name; TCGA barcodes join on 12 characters).")
 @click.option("--time-column", help="Time to event or to the last contact (default: found by name).")
@@ -28,7 +28,7 @@ from mirror_data.cli.app import json_option, overwrite_option, store_option, tel
 @overwrite_option
 @json_option
 def command(
-    table: str,
+    tables: tuple[str, ...],
     store_url: str,
     patient_column: str | None,
     time_column: str | None,
@@ -43,10 +43,10 @@ def command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Bring a clinical TABLE (CSV, TSV, .gz, .zip or Parquet) into the store: outcomes, subtypes, covariates."""
+    """Bring clinical TABLES (CSV, TSV, .gz, .zip or Parquet) into the store: outcomes, subtypes, covariates."""
+    from mirror_data.cohort.add import add_outcomes
     from mirror_data.cohort.columns import OutcomeOptions
     from mirror_data.cohort.outcome_report import outcome_report
-    from mirror_data.cohort.outcomes import add_outcomes
     from mirror_data.store import create_store
 
     options = OutcomeOptions(
@@ -60,7 +60,7 @@ def command(
         subtypes=_words(subtypes) or (),
         covariates=_words(covariates),
     )
-    found = add_outcomes(create_store(store_url), table, options, patients=patients, overwrite=overwrite)
+    found = add_outcomes(create_store(store_url), tables, options, patients=patients, overwrite=overwrite)
     report = outcome_report(found)
     tell(report.as_json(), as_json, report.lines())
 

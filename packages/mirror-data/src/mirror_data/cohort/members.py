@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mirror_data import ids
 from mirror_data.cohort.columns import PATIENT
 from mirror_data.store import Store, read_expression_patients, read_patients, schema
 from mirror_data.tables import read_column
+
+NOT_WANTED = "patient not in the cohort"
+
+
+def explained(reason: str) -> str:
+    """A reason for leaving something out, with what to do about it where the person may want to."""
+    return f"{reason} (--patients all keeps them)" if reason == NOT_WANTED else reason
 
 
 def slide_patients(store: Store) -> dict[str, str]:
@@ -60,3 +69,11 @@ def wanted_patients(choice: str, known: frozenset[str]) -> Wanted:
         return Wanted(known, "patients the store knows")
     listed = read_column(choice, PATIENT)
     return Wanted(frozenset(map(ids.patient_id, listed)), f"a list of {len(listed)}")
+
+
+def add_counts(every: Iterable[tuple[tuple[str, int], ...]]) -> tuple[tuple[str, int], ...]:
+    """Counts by reason of several tables as one."""
+    total: Counter[str] = Counter()
+    for pairs in every:
+        total.update(dict(pairs))
+    return tuple(sorted(total.items()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mirror_data.cohort.members import explained
 from mirror_data.cohort.outcomes import OutcomeTable
 
 
@@ -31,7 +32,7 @@ class OutcomeReport:
             f"{self.patients} patients from {self.rows} rows; {outcome}",
             *([f"subtypes: {', '.join(f'{name} {count}' for name, count in self.subtypes)}"] if self.subtypes else []),
             f"read: {', '.join(f'{what} from {where}' for what, where in self.columns)}",
-            *(f"left out: {count}, {reason}" for reason, count in self.dropped),
+            *(f"left out: {count}, {explained(reason)}" for reason, count in self.dropped),
             *(f"without an outcome: {count}, {reason}" for reason, count in self.without_outcome),
             *(f"without a subtype: {count}, {reason}" for reason, count in self.without_subtype),
         ]
@@ -46,7 +47,8 @@ def outcome_report(found: OutcomeTable) -> OutcomeReport:
     survival = found.patients.survival()
     labels = list(found.patients.subtypes().values())
     counts = sorted(((name, labels.count(name)) for name in set(labels)), key=lambda pair: (-pair[1], pair[0]))
-    chosen, outcome = found.columns, found.columns.outcome
+    chosen = found.columns[0]  # of the first table; others differ in spelling at most
+    outcome = chosen.outcome
     columns: list[tuple[str, str]] = [("patient", chosen.patient)]
     if outcome:
         columns.append(("time", f"{outcome.time} ({outcome.unit})"))

@@ -15,9 +15,9 @@ import pandas as pd
 from mirror_data import ids
 from mirror_data.cohort.cells import to_days, to_events, to_words
 from mirror_data.cohort.columns import Chosen, OutcomeNames, OutcomeOptions, choose_columns
-from mirror_data.cohort.members import members, wanted_patients
-from mirror_data.errors import BadInput, some
-from mirror_data.store import Patients, Store, write_patients
+from mirror_data.cohort.members import NOT_WANTED
+from mirror_data.errors import BadInput
+from mirror_data.store import Patients
 from mirror_data.tables import file_digest, open_table, read_strings
 
 
@@ -26,7 +26,7 @@ class OutcomeTable:
     """What was read, and what was not."""
 
     patients: Patients
-    columns: Chosen
+    columns: tuple[Chosen, ...]  # of each table
     rows: int
     dropped: tuple[tuple[str, int], ...]  # patients left out: reason, count
     without_outcome: tuple[tuple[str, int], ...]  # patients kept whose outcome is missing: reason, count
@@ -36,14 +36,14 @@ class OutcomeTable:
 def read_outcome_table(
     path: str | Path, options: OutcomeOptions, *, wanted: Collection[str] | None = None
 ) -> OutcomeTable:
-    """Read, join the rows of each patient, check.
+    """Read one table and join the rows of each patient.
 
     Args:
         wanted: patients to keep, everybody if None.
 
     Raises:
-        BadInput: ``BAD_TIME``, ``BAD_EVENT``, ``NOT_ESTIMABLE``, ``CONFLICT``, ``NO_OVERLAP``, ``MISSING_COLUMN``,
-            ``BAD_OPTION``, or as `mirror_data.tables.read_strings`.
+        BadInput: ``BAD_TIME``, ``BAD_EVENT``, ``CONFLICT``, ``NO_OVERLAP``, ``MISSING_COLUMN``, ``BAD_OPTION``, or as
+            `mirror_data.tables.read_strings`.
     """
     names = open_table(path).names
     chosen = choose_columns(names, options, path)
@@ -56,7 +56,7 @@ def read_outcome_table(
     owner = people.dropna().map(ids.patient_id)
     keep = owner if wanted is None else owner[owner.isin(wanted)]
     dropped = [("row without a patient id", int(people.isna().sum()))]
-    dropped.append(("patient not in the cohort", owner.nunique() - keep.nunique()))
+    dropped.append((NOT_WANTED, owner.nunique() - keep.nunique()))
     if keep.empty:
         raise BadInput(
             "NO_OVERLAP",
@@ -84,30 +84,12 @@ def read_outcome_table(
     }
     return OutcomeTable(
         Patients(table, provenance),
-        chosen,
+        (chosen,),
         len(cells),
         tuple((reason, count) for reason, count in dropped if count),
         no_outcome,
         no_subtype,
     )
-
-
-def add_outcomes(
-    store: Store, path: str | Path, options: OutcomeOptions, *, patients: str = "auto", overwrite: bool = False
-) -> OutcomeTable:
-    """Read a clinical table for the cohort's patients and commit it as the store's patients.
-
-    Args:
-        patients: see `mirror_data.cohort.members.wanted_patients`.
-
-    Raises:
-        BadInput: as `read_outcome_table`. StoreError: ``EXISTS``.
-    """
-    known = members(store)
-    wanted = wanted_patients(patients, known.slides | known.rna)
-    found = read_outcome_table(path, options, wanted=wanted.patients)
-    write_patients(store, found.patients, overwrite=overwrite)
-    return found
 
 
 def _spelt(chosen: Chosen) -> dict[str, object]:
@@ -137,27 +119,14 @@ def _add_outcome(
     known = pairs[complete].drop_duplicates()
     conflicts = int(known["patient_id"].duplicated().sum())
     if conflicts:
-        raise _conflict(f"{names.time} and {names.event or names.censorship}", conflicts, path)
+        raise contradiction(f"{names.time} and {names.event or names.censorship}", conflicts, path)
     outcome = known.set_index("patient_id")
     table["time_days"] = outcome["time_days"].reindex(table.index)
     table["event"] = outcome["event"].reindex(table.index)
-    _check_estimable(table, path, names)
     missing = set(table.index[table["time_days"].isna()])
     at_zero = len(missing & set(patient[zero]))
     reasons = (("time is 0", at_zero), ("time or event missing", len(missing) - at_zero))
     return tuple((reason, count) for reason, count in reasons if count)
-
-
-def _check_estimable(table: pd.DataFrame, path: object, names: OutcomeNames) -> None:
-    time, event = table["time_days"].dropna(), table["event"].dropna()
-    if time.empty:
-        raise BadInput("NOT_ESTIMABLE", "no patient has both a time and an event", file=path, key=names.time)
-    if len(time) > 1 and time.nunique() == 1:
-        raise BadInput("BAD_TIME", "every patient has the same time", file=path, key=names.time)
-    if not event.any():
-        hint = "a table of censored patients only cannot be learnt from; is --censorship-column (1 = NO event) meant?"
-        key = names.event or names.censorship
-        raise BadInput("NOT_ESTIMABLE", "no patient has an event", file=path, key=key, hint=hint)
 
 
 def _add_subtype(
@@ -177,9 +146,6 @@ def _add_subtype(
     missing = int(labels.isna().sum())
     other = 0
     if kept:
-        absent = [name for name in kept if name not in set(labels.dropna())]
-        if absent:
-            raise BadInput("BAD_OPTION", "no patient is of this subtype", file=path, key="--subtypes", got=some(absent))
         outside = labels.notna() & ~labels.isin(kept)
         other = int(outside.sum())
         labels = labels.mask(outside, None)
@@ -203,11 +169,12 @@ def _one_a_patient(cells: pd.Series, patient: np.ndarray, column: str, path: obj
     pairs = pd.DataFrame({"value": cells.to_numpy(), "patient_id": patient}).dropna().drop_duplicates()
     conflicts = int(pairs["patient_id"].duplicated().sum())
     if conflicts:
-        raise _conflict(column, conflicts, path)
+        raise contradiction(column, conflicts, path)
     return pairs.set_index("patient_id")["value"]
 
 
-def _conflict(column: str, count: int, path: object) -> BadInput:
+def contradiction(column: str, count: int, path: object) -> BadInput:
+    """The error for rows of one patient that cannot both be true."""
     hint = "correct the table, or leave the column out"
     message = "rows of one patient contradict each other"
     return BadInput("CONFLICT", message, file=path, key=column, got=f"{count} patients", hint=hint)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from mirror_data import ids
+from mirror_data.cohort.members import NOT_WANTED
 
 TUMOUR_TYPES = ("01", "02", "03", "04", "05", "06", "07", "08", "09")  # TCGA; 10 to 14 are normal tissue
 
@@ -45,7 +46,7 @@ def choose_samples(
         if kind is not None and kind not in sample_types:
             reasons["normal tissue" if kind in ("10", "11", "12", "13", "14") else f"sample type {kind}"] += 1
         elif wanted is not None and patient not in wanted:
-            reasons["patient not in the cohort"] += 1
+            reasons[NOT_WANTED] += 1
         else:
             rank = 0 if kind is None else list(sample_types).index(kind)
             if patient in best:

@@ -12,16 +12,14 @@ from typing import Literal
 
 import numpy as np
 
-from mirror_data.cohort.members import members, wanted_patients
 from mirror_data.errors import BadInput
-from mirror_data.progress import progress
 from mirror_data.rna.gene_names import check_gene_names, find_symbols
 from mirror_data.rna.layout import Layout, Orientation, find_layout
 from mirror_data.rna.samples import TUMOUR_TYPES, Choice, choose_samples
 from mirror_data.rna.units import Unit, convert, guess_unit, parse_unit, stored_unit
 from mirror_data.rna.values import Faults, to_numbers
-from mirror_data.store import Expression, Store, write_expression
-from mirror_data.tables import Table, check_file, file_digest, open_table
+from mirror_data.store import Expression
+from mirror_data.tables import Table, file_digest, open_table
 
 Watch = Callable[[int], None]
 _Dropped = tuple[tuple[str, int], ...]  # reason, count
@@ -53,6 +51,7 @@ class ExpressionTable:
     dropped_genes: int  # incomplete ones
     sample_types: tuple[tuple[str, int], ...]
     genes_with_symbol: int
+    table_unit: str
     unit_source: str  # "stated" or "guessed"
     orientation: str
 
@@ -128,38 +127,10 @@ def read_expression_table(
         dropped_genes=len(matrix.gene_ids) - len(order),
         sample_types=matrix.choice.types,
         genes_with_symbol=symbols.known,
+        table_unit=str(unit),
         unit_source="guessed" if stated is None else "stated",
         orientation="genes-rows" if layout.genes_are_rows else "samples-rows",
     )
-
-
-def add_expression(
-    store: Store, path: str | Path, options: ExpressionOptions, *, patients: str = "auto", overwrite: bool = False
-) -> ExpressionTable:
-    """Read a table for the cohort's patients and commit it as the store's expression, with progress.
-
-    Args:
-        patients: see `mirror_data.cohort.members.wanted_patients`.
-
-    Raises:
-        BadInput: as `read_expression_table`. StoreError: ``EXISTS``.
-    """
-    known = members(store)
-    wanted = wanted_patients(patients, known.slides | known.clinical)
-    check_file(Path(path))
-    total = max(1, Path(path).stat().st_size >> 20)
-    with progress(f"reading {Path(path).name}", total, "MB") as bar:
-        done = 0
-
-        def watch(read: int) -> None:
-            nonlocal done
-            if read >> 20 > done:
-                bar.advance((read >> 20) - done)
-                done = read >> 20
-
-        found = read_expression_table(path, options, wanted=wanted.patients, watch=watch)
-    write_expression(store, found.expression, overwrite=overwrite)
-    return found
 
 
 def _transform(
