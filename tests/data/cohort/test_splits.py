@@ -187,6 +187,12 @@ def test_wrong_options(tmp_path: Path, capsys, more):
     assert capsys.readouterr().err.startswith("BAD_OPTION")
 
 
+@pytest.mark.parametrize("name", ["../../x", "a/b", "", "a\0b", "x" * 300, ".."])
+def test_names_that_are_none(tmp_path: Path, name: str):
+    with pytest.raises(BadInput, match="BAD_PATH"):
+        draw_split(patients(), SplitOptions(name))
+
+
 def test_the_command(tmp_path: Path, capsys):
     store = create_store(tmp_path / "s.zarr")
     arguments = ["split", "--store", str(tmp_path / "s.zarr"), "--name", "main", "--json"]

@@ -276,7 +276,12 @@ def test_slides_tables_and_ids(tmp_path: Path, store: Path, capsys):
         import_bags(open_store(store), clam.find(tmp_path / "two"), clam.read, ImportOptions("t", "e"))
 
 
-def test_features_need_a_name(store: Path, tmp_path: Path, capsys):
+def test_features_and_names_belong_together(store: Path, tmp_path: Path, capsys):
     bag = h5(tmp_path / "a.h5", features=FEATURES, coords=COORDS)
     assert imported(store, "clam", bag, "--tiling", "t") == 2
     assert "BAD_OPTION" in capsys.readouterr().err
+    assert imported(store, "clam", bag, "--tiling", "../t", "--encoder", "e") == 2
+    assert capsys.readouterr().err.startswith("BAD_PATH")
+    alone = h5(tmp_path / "b.h5", coords=COORDS)
+    assert imported(store, "clam", alone, "--tiling", "t", "--encoder", "e") == 2
+    assert "b: NOT_A_BAG" in capsys.readouterr().err

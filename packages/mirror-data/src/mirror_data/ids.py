@@ -53,6 +53,19 @@ def slide_id(file_name: str) -> str:
     return name.split(".", 1)[0] if is_barcode(name) else name.rsplit(".", 1)[0]
 
 
+def check_name(name: str, option: str) -> str:
+    """A name that a user gives to a record (a split, a selection, a tiling), as it stands.
+
+    Raises:
+        BadInput: ``BAD_PATH`` if it is empty, over 120 bytes, ``.`` or ``..``, or has separators or control characters.
+    """
+    bad = not name.strip() or len(name.encode()) > _MAX_KEY_BYTES or name in (".", "..")
+    if bad or any(c in "/\\" or not c.isprintable() for c in name):
+        hint = "use letters, digits, dots, dashes and underscores"
+        raise BadInput("BAD_PATH", "this cannot be a name", key=option, got=repr(name)[:60], hint=hint)
+    return name
+
+
 def to_key(identifier: str) -> str:
     """The store key of an id.
 

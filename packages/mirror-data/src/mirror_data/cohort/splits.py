@@ -158,6 +158,7 @@ def _hold_out(
 
 
 def _check(options: SplitOptions) -> None:
+    ids.check_name(options.name, "--name")
     if options.folds < 2:
         raise BadInput("BAD_OPTION", "at least two folds are needed", key="--folds", got=options.folds)
     if not 0 <= options.validation < 0.9:

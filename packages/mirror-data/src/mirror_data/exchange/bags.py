@@ -104,6 +104,7 @@ def import_bags(
     Raises:
         BadInput: ``EMPTY`` without bags, ``DUPLICATE_ID`` if one slide has two, or as `read_slides_table`.
     """
+    ids.check_name(options.tiling, "--tiling")
     if not sources:
         raise BadInput("EMPTY", "there is nothing to import here", hint="check the path and the layout of the folder")
     repeats = len(sources) - len({source.slide_id for source in sources})
@@ -155,6 +156,11 @@ def as_slide_id(name: str) -> str:
 
 
 def _commit(store: Store, bag: ForeignBag, patients: Mapping[str, str], options: ImportOptions) -> Imported:
+    if options.encoder is None and bag.features is not None:
+        raise BadInput("BAD_OPTION", "features need the name of their encoder", key="--encoder")
+    if options.encoder is not None and bag.features is None:
+        hint = "leave out --encoder to import coordinates alone"
+        raise BadSlide("NOT_A_BAG", "the file holds no features", key=bag.slide_id, hint=hint)
     rows, features, coords = _checked(bag)
     _commit_slide(store, bag, patients.get(bag.slide_id) or ids.patient_id(bag.slide_id))
     tiling = Tiling(
@@ -169,10 +175,8 @@ def _commit(store: Store, bag: ForeignBag, patients: Mapping[str, str], options:
         parameters={"imported_by": bag.reader, **bag.parameters},
     )
     _commit_tiling(store, tiling, options.overwrite)
-    if features is None:
+    if features is None or options.encoder is None:
         return Imported(bag.slide_id, rows, None, coords is not None)
-    if options.encoder is None:
-        raise BadInput("BAD_OPTION", "features need the name of their encoder", key="--encoder")
     made = Features(bag.slide_id, options.tiling, options.encoder, features, transform={"imported_by": bag.reader})
     write_features(store, made, overwrite=options.overwrite)
     return Imported(bag.slide_id, rows, features.shape[1], coords is not None)

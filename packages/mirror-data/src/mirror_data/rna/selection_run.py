@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mirror_data.errors import BadInput
+from mirror_data.ids import check_name
 from mirror_data.progress import progress
 from mirror_data.rna.selection import SelectionOptions, asked, select_genes
 from mirror_data.runner import Result, run_units, usable_cores
@@ -75,6 +76,7 @@ def select_all(
         StoreError: ``MISSING`` if the store lacks expression, patients or the split.
         BadInput: ``NOT_FOUND``, ... if the cancer gene list cannot be read.
     """
+    check_name(options.name, "--name")
     if options.cancer_genes is not None:
         check_file(Path(options.cancer_genes))
     folds = len(read_split(store, split).folds)
