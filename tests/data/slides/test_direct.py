@@ -54,7 +54,7 @@ def declined(path: Path) -> str:
 def draw_position(data: st.DataObject, side: int, factor: float) -> int:
     """A pixel, perhaps outside the level, that OpenSlide's level-0 pixels can name; it divides them by ``factor``.
 
-    To 1/1024 of a pixel; before the level exactly, for there OpenSlide paints the first row once more if it is a hair off.
+    To 1/1024 of a pixel; before the level exactly, for a hair off it OpenSlide paints the first row once more.
     """
     wanted = data.draw(st.integers(-40, side + 20))
     places = range(-40, side + 20)

@@ -21,6 +21,7 @@ import threading
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -118,23 +119,19 @@ class DirectReader:
         transparent = width * height - max(right - left, 0) * max(bottom - top, 0)
         if transparent:
             pixels[:] = 255
-        if left >= right or top >= bottom:
-            self._count_outside(transparent)
-            return pixels
-        places = [
-            (column * image.tile_width, row * image.tile_height, row * image.columns + column)
-            for row in range(top // image.tile_height, (bottom - 1) // image.tile_height + 1)
-            for column in range(left // image.tile_width, (right - 1) // image.tile_width + 1)
-        ]
-        for start in range(0, len(places), BATCH):
-            batch = places[start : start + BATCH]
-            tiles = self._cache.fetch([(level, number) for _, _, number in batch])
-            for (tile_x, tile_y, number), tile in zip(batch, tiles, strict=True):
-                x0, x1 = max(tile_x, left), min(tile_x + image.tile_width, right)
-                y0, y1 = max(tile_y, top), min(tile_y + image.tile_height, bottom)
-                pixels[y0 - y : y1 - y, x0 - x : x1 - x] = tile[y0 - tile_y : y1 - tile_y, x0 - tile_x : x1 - tile_x]
-                if not image.byte_counts[number]:
-                    transparent += (x1 - x0) * (y1 - y0)
+        columns = _parts(left, right, image.tile_width)
+        rows = _parts(top, bottom, image.tile_height)
+        at_once = max(1, BATCH // max(1, len(columns)))  # rows of tiles
+        for start in range(0, len(rows) if columns else 0, at_once):
+            some = rows[start : start + at_once]
+            keys = [(level, row.tile * image.columns + column.tile) for row in some for column in columns]
+            tiles = iter(self._cache.fetch(keys))
+            for row in some:
+                line = pixels[row.first - y : row.last - y]
+                for column in columns:
+                    line[:, column.first - x : column.last - x] = next(tiles)[row.inside, column.inside]
+            if image.sparse:
+                transparent += _never_written(image, some, columns)
         if transparent:
             self._count_outside(transparent)
         return pixels
@@ -176,6 +173,37 @@ class DirectReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _Part(NamedTuple):
+    """What a region takes of one column, or row, of tiles."""
+
+    tile: int  # number of the column
+    first: int  # in pixels of the level
+    last: int  # one beyond
+    inside: slice  # the same in pixels of the tile
+
+
+def _parts(first: int, last: int, side: int) -> list[_Part]:
+    """The tiles, each ``side`` wide, that hold the pixels from ``first`` to before ``last``."""
+    parts = []
+    while first < last:
+        tile = first // side
+        start = tile * side
+        end = min(start + side, last)
+        parts.append(_Part(tile, first, end, slice(first - start, end - start)))
+        first = end
+    return parts
+
+
+def _never_written(image: TiledImage, rows: list[_Part], columns: list[_Part]) -> int:
+    """Pixels of a region that lie in tiles of no bytes."""
+    return sum(
+        (row.last - row.first) * (column.last - column.first)
+        for row in rows
+        for column in columns
+        if image.byte_counts[row.tile * image.columns + column.tile] == 0
+    )
 
 
 def find_difference(reader: DirectReader) -> str | None:

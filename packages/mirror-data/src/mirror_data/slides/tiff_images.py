@@ -45,14 +45,8 @@ class TiledImage:
     offsets: np.ndarray  # int64 (rows * columns,)
     byte_counts: np.ndarray  # int64 (rows * columns,)
     decoder: Decoder
-
-    @property
-    def columns(self) -> int:
-        return -(-self.level.width // self.tile_width)
-
-    @property
-    def rows(self) -> int:
-        return -(-self.level.height // self.tile_height)
+    columns: int
+    sparse: bool  # some tiles were never written
 
     def read_tile(self, file: int, number: int) -> np.ndarray:
         """Pixels of a tile, uint8 (tile_height, tile_width, 3); white if it was never written.
@@ -100,7 +94,7 @@ def find_images(path: Path, levels: tuple[Level, ...], vendor: str | None) -> tu
         return Declined(str(reason))
     except (tifffile.TiffFileError, OSError, ValueError, TypeError, KeyError, IndexError, struct.error) as error:
         return Declined(f"tifffile cannot list its images: {type(error).__name__}")
-    if vendor == "aperio" and any((image.byte_counts == 0).any() for image in images[1:]):
+    if vendor == "aperio" and any(image.sparse for image in images[1:]):
         return Declined("a lower level lacks tiles, which OpenSlide makes from the level above")
     return tuple(images)
 
@@ -131,7 +125,10 @@ def _to_image(page: Any, level: Level, vendor: str) -> TiledImage:
     needed = -(-level.width // width) * -(-level.height // height)
     if not (len(offsets) == len(counts) == needed) or offsets.min() < 0 or counts.min() < 0:
         raise Undecodable(f"{len(offsets)} tile offsets and {len(counts)} lengths, not {needed}")
-    return TiledImage(level, width, height, offsets, counts, _decoder(page, width, height, vendor))
+    decoder = _decoder(page, width, height, vendor)
+    return TiledImage(
+        level, width, height, offsets, counts, decoder, -(-level.width // width), bool((counts == 0).any())
+    )
 
 
 def _oddity(page: Any, width: int, height: int) -> str | None:

@@ -1,4 +1,4 @@
-"""Decoded tiles, kept as long as a fixed number of bytes allows."""
+"""Decoded tiles, kept as long as they may be wanted again, within a fixed number of bytes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
+START_BYTES = 16 * 2**20
+GROWTH = 4  # tiles
 
 Key = tuple[int, int]  # level, number of the tile in it
 
@@ -21,25 +24,31 @@ class _Underway:
 
 
 class TileCache:
-    """The tiles used last, up to ``capacity`` bytes.
+    """The tiles used last.
 
     Neighbouring regions share tiles, and so do neighbouring threads: a tile that one thread decodes is waited for by
-    the others, so that each is decoded once. Reading in raster order decodes nothing twice if two rows of the file's
-    tiles fit.
+    the others, so that each is decoded once.
+
+    The less memory is cycled through, the more of it stays in the processor's own caches. So this one starts small and
+    grows by a few tiles whenever one has to be decoded again that a larger cache would have kept, up to ``limit``.
+    Reading in raster order, it settles at two rows of the tiles that are read.
     """
 
-    def __init__(self, capacity: int, decode: Callable[[Key], np.ndarray]) -> None:
+    def __init__(self, limit: int, decode: Callable[[Key], np.ndarray], start: int = START_BYTES) -> None:
         """
         Args:
-            capacity: bytes of tiles to keep.
+            limit: bytes of tiles to keep at most.
             decode: makes a tile; called without a lock held. What it raises reaches the caller of `fetch`.
+            start: bytes of tiles to keep at first.
         """
-        self.capacity = capacity
+        self.capacity = min(start, limit)
         self.decoded = 0  # tiles decoded so far
+        self._limit = limit
         self._decode = decode
         self._lock = threading.Lock()
         self._tiles: OrderedDict[Key, np.ndarray] = OrderedDict()
         self._bytes = 0
+        self._dropped: OrderedDict[Key, None] = OrderedDict()  # the tiles dropped last
         self._underway: dict[Key, _Underway] = {}
 
     def __len__(self) -> int:
@@ -48,34 +57,33 @@ class TileCache:
 
     def fetch(self, keys: Sequence[Key]) -> list[np.ndarray]:
         """The tiles named (none twice), in that order. They are shared: read them, never write to them."""
-        found: dict[Key, np.ndarray] = {}
-        mine: list[Key] = []
-        others: list[tuple[Key, _Underway]] = []
+        tiles = self._tiles
+        mine: list[int] = []
+        others: list[tuple[int, _Underway]] = []
         with self._lock:
-            for key in keys:
-                tile = self._tiles.get(key)
-                if tile is not None:
-                    self._tiles.move_to_end(key)
-                    found[key] = tile
+            found = [tiles.get(key) for key in keys]
+            for place, key in enumerate(keys):
+                if found[place] is not None:
+                    tiles.move_to_end(key)
                 elif (underway := self._underway.get(key)) is not None:
-                    others.append((key, underway))
+                    others.append((place, underway))
                 else:
                     started = _Underway()
                     started.done.acquire()
                     self._underway[key] = started
-                    mine.append(key)
+                    mine.append(place)
         try:
             while mine:  # own tiles first: whoever waits for them may be waited for below
-                found[mine[0]] = self._make(mine[0])
+                found[mine[0]] = self._make(keys[mine[0]])
                 del mine[0]
         finally:
-            for key in mine:
-                self._finish(key, None)
-        for key, underway in others:
+            for place in mine:
+                self._finish(keys[place], None)
+        for place, underway in others:
             with underway.done:
                 tile = underway.tile
-            found[key] = self._decode(key) if tile is None else tile
-        return [found[key] for key in keys]
+            found[place] = self._decode(keys[place]) if tile is None else tile
+        return found  # type: ignore[return-value]  # none is left None
 
     def _make(self, key: Key) -> np.ndarray:
         tile = self._decode(key)
@@ -87,10 +95,19 @@ class TileCache:
             underway = self._underway.pop(key)
             if tile is not None:
                 self.decoded += 1
-                self._tiles[key] = tile
-                self._bytes += tile.nbytes
-                while self._bytes > self.capacity and len(self._tiles) > 1:
-                    _, oldest = self._tiles.popitem(last=False)
-                    self._bytes -= oldest.nbytes
+                self._keep(key, tile)
         underway.tile = tile
         underway.done.release()
+
+    def _keep(self, key: Key, tile: np.ndarray) -> None:
+        if key in self._dropped:
+            del self._dropped[key]
+            self.capacity = min(self.capacity + GROWTH * tile.nbytes, self._limit)
+        self._tiles[key] = tile
+        self._bytes += tile.nbytes
+        while self._bytes > self.capacity and len(self._tiles) > 1:
+            oldest, dropped = self._tiles.popitem(last=False)
+            self._bytes -= dropped.nbytes
+            self._dropped[oldest] = None
+        while len(self._dropped) * tile.nbytes > self._limit:
+            self._dropped.popitem(last=False)

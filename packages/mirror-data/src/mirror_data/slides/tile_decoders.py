@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class JpegDecoder:
     width: int
     height: int
     head: bytes
+    _seen: list[tuple[bytes, bytes]] = field(default_factory=list)  # the last tile's header as it was, and as decoded
 
     @classmethod
     def make(cls, width: int, height: int, tables: bytes, *, ycbcr: bool) -> JpegDecoder:
@@ -65,34 +66,37 @@ class JpegDecoder:
     def __call__(self, data: bytes) -> np.ndarray:
         import simplejpeg
 
-        body = self._without_comments(data)
+        header, decoded = self._seen[0] if self._seen else (b"", b"")
+        if not header or not data.startswith(header):  # it mostly is the same for all tiles of a file
+            header, decoded = self._headers(data)
+            self._seen[:] = [(header, decoded)]
         try:
-            tile = simplejpeg.decode_jpeg(self.head + body, "RGB", strict=True)
+            tile = simplejpeg.decode_jpeg(decoded + data[len(header) :], "RGB", strict=True)
         except ValueError as error:
             raise Undecodable(str(error)) from error
         if tile.shape != (self.height, self.width, 3):
             raise Undecodable(f"a JPEG tile of shape {tile.shape}")
         return tile
 
-    def _without_comments(self, data: bytes) -> bytes:
-        """A tile's bytes after its start mark, without application marks; its frame is checked on the way."""
-        kept = []
-        after = 2
+    def _headers(self, data: bytes) -> tuple[bytes, bytes]:
+        """A tile's bytes up to its entropy-coded data: as they are, and as they are decoded. Its frame is checked."""
+        kept = [self.head]
         framed = False
+        end = 2
         for marker, start, end in _segments(data):
             if marker in _COMMENTS:
                 if not _is_plain_comment(marker, data[start + 4 : end]):
                     raise Undecodable(f"a JPEG application mark of kind {marker:02X} that is not plain")
-                kept.append(data[after:start])
-                after = end
-            elif marker in _FRAMES:
+                continue
+            if marker in _FRAMES:
                 precision, height, width, channels = struct.unpack_from(">BHHB", data, start + 4)
                 if framed or (precision, height, width, channels) != (8, self.height, self.width, 3):
                     raise Undecodable(f"a JPEG frame of {width} x {height}, {channels} channels of {precision} bits")
                 framed = True
+            kept.append(data[start:end])
         if not framed:
             raise Undecodable("a JPEG tile without a frame")
-        return b"".join([*kept, data[after:]])
+        return data[:end], b"".join(kept)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
