@@ -69,7 +69,7 @@ def read_risks(path: str | Path, columns: RiskColumns | None = None) -> pd.DataF
     cells = _cells(path, [name for name in used if name])
     flags = to_events(cells, OutcomeNames(time or "", "days", event, columns.censorship), path)
     _refuse_missing(flags, "BAD_EVENT", "the event is missing", event or columns.censorship, path)
-    table = pd.DataFrame({name: _filled(cells[name], path) for name in by})
+    table = pd.DataFrame({name: _filled(cells[name], path) for name in by}, index=cells.index)
     table["fold"] = "0" if fold is None else _filled(cells[fold], path)
     table["patient_id"] = _filled(cells[patient], path)
     table["risk"] = _numbers(cells[risk], path)
