@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mirror_data.errors import BadSlide
 from mirror_data.slides import direct
-from mirror_data.slides.direct import DirectReader, direct_reader
+from mirror_data.slides.direct import DirectReader, direct_reader, open_fastest
 from mirror_data.slides.reader import OpenSlideReader
 from mirror_data.slides.resolution import Resolution
 from mirror_data.slides.tiff_images import Declined
@@ -251,6 +251,35 @@ def test_unusual_tags_are_declined(tmp_path, change, reason):
         found = direct_reader(path, reader)
         assert isinstance(found, Declined)
         assert found.reason == reason
+
+
+def test_open_fastest(tmp_path):
+    plain, other = tmp_path / "plain.svs", tmp_path / "other.tif"
+    write_case(plain, SlideCase())
+    tifffile.imwrite(other, np.full((80, 70, 3), 9, "uint16"), tile=(64, 64), photometric="rgb", metadata=None)
+    opened = open_fastest(plain)
+    with opened.reader as reader:
+        assert isinstance(reader, DirectReader)
+        assert opened.reason is None
+        assert (reader.mpp, reader.mpp_source) == (0.5, "openslide.mpp")
+        assert reader.name == f"direct, checked against {reader.openslide.name}"
+    opened = open_fastest(other, mpp_override=0.25)
+    with opened.reader as reader:
+        assert isinstance(reader, OpenSlideReader)
+        assert opened.reason == "16 bits a channel"
+        assert reader.mpp == 0.25
+        assert reader.read_region(0, 0, 0, 70, 80).shape == (80, 70, 3)
+    with pytest.raises(BadSlide, match="NOT_FOUND"):
+        open_fastest(tmp_path / "absent.svs")
+
+
+def test_closing_closes_both(tmp_path):
+    path = tmp_path / "slide.svs"
+    write_case(path, SlideCase())
+    reader = open_direct(path)
+    reader.close()
+    with pytest.raises(Exception, match="closed"):
+        reader.openslide.read_region(0, 0, 0, 8, 8)
 
 
 def test_two_images_of_one_size_are_declined(tmp_path):

@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -26,7 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mirror_data.errors import BadSlide
-from mirror_data.slides.reader import OpenSlideReader
+from mirror_data.slides.reader import OpenSlideReader, open_slide
 from mirror_data.slides.tiff_images import Declined, TiledImage, find_images
 from mirror_data.slides.tile_cache import Key, TileCache
 from mirror_data.slides.tile_decoders import Undecodable
@@ -35,6 +36,25 @@ CACHE_BYTES = 128 * 2**20  # two rows of tiles of a slide 150,000 pixels wide, a
 BATCH = 64  # tiles held at once beside the cache
 CHECK_SECONDS = 0.03  # no further tile is compared after this
 EXACT = 1 / 1024  # of a pixel; OpenSlide starts to blend at about 1/256
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A slide and its fastest reader; ``reason`` says why that is not the direct one, None if it is."""
+
+    reader: DirectReader | OpenSlideReader
+    reason: str | None
+
+
+def open_fastest(path: Path, *, stated_mpp: float | None = None, mpp_override: float | None = None) -> Opened:
+    """Open a slide for the direct reader, or for OpenSlide where that declines; takes and raises as `open_slide`."""
+    openslide = open_slide(path, stated_mpp=stated_mpp, mpp_override=mpp_override)
+    try:
+        reader = direct_reader(path, openslide)
+    except BaseException:
+        openslide.close()
+        raise
+    return Opened(openslide, reader.reason) if isinstance(reader, Declined) else Opened(reader, None)
 
 
 def direct_reader(path: Path, openslide: OpenSlideReader, *, cache_bytes: int = CACHE_BYTES) -> DirectReader | Declined:
