@@ -16,6 +16,7 @@ stored pixels of the place asked for. The two then differ by less than half a pi
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 import time
@@ -62,7 +63,7 @@ def direct_reader(path: Path, openslide: OpenSlideReader, *, cache_bytes: int = 
 
     Args:
         path: the slide.
-        openslide: the same slide, open. The reader returned closes it; if declined it stays open and usable.
+        openslide: the same slide, open. The reader returned closes it; if declined it stays open.
         cache_bytes: of decoded tiles to keep.
     """
     images = find_images(path, openslide.levels, openslide.properties.get("openslide.vendor"))
@@ -135,7 +136,7 @@ class DirectReader:
         image = self.images[level]
         left, right = max(x, 0), min(x + width, image.level.width)
         top, bottom = max(y, 0), min(y + height, image.level.height)
-        pixels = np.empty((height, width, 3), np.uint8)
+        pixels = np.empty((height, width * 3), np.uint8)
         transparent = width * height - max(right - left, 0) * max(bottom - top, 0)
         if transparent:
             pixels[:] = 255
@@ -149,12 +150,12 @@ class DirectReader:
             for row in some:
                 line = pixels[row.first - y : row.last - y]
                 for column in columns:
-                    line[:, column.first - x : column.last - x] = next(tiles)[row.inside, column.inside]
+                    _copy(line, column.first - x, next(tiles)[row.inside], column.inside)
             if image.sparse:
                 transparent += _never_written(image, some, columns)
         if transparent:
             self._count_outside(transparent)
-        return pixels
+        return pixels.reshape(height, width, 3)
 
     def _count_outside(self, pixels: int) -> None:
         with self._counting:
@@ -214,6 +215,23 @@ def _parts(first: int, last: int, side: int) -> list[_Part]:
         parts.append(_Part(tile, first, end, slice(first - start, end - start)))
         first = end
     return parts
+
+
+def _copy(line: np.ndarray, at: int, tile: np.ndarray, inside: slice) -> None:
+    """Copy columns ``inside`` of ``tile``, uint8 (h, w, 3), to ``line``, uint8 (h, width * 3), from pixel ``at`` on.
+
+    Each row is one item to NumPy. Of so few items it keeps the interpreter's lock; giving it up and waiting for it
+    again takes longer than the copy when several threads read.
+    """
+    first, last = 3 * inside.start, 3 * inside.stop
+    row = _rows_of(last - first)
+    line[:, 3 * at : 3 * at + last - first].view(row)[:] = tile.reshape(len(tile), -1)[:, first:last].view(row)
+
+
+@functools.lru_cache(maxsize=1024)
+def _rows_of(count: int) -> np.dtype:
+    """``count`` bytes as one item."""
+    return np.dtype(("V", count))
 
 
 def _never_written(image: TiledImage, rows: list[_Part], columns: list[_Part]) -> int:
