@@ -91,7 +91,7 @@ def reliability_panel(name: str, title: str, curve: Reliability, label: str, alt
 
 
 def kaplan_meier_panel(
-    name: str, title: str, groups: Sequence[tuple[str, Curve]], note: str, alt: str, width: float = 5.6
+    name: str, title: str, groups: Sequence[tuple[str, Curve]], note: str, alt: str, width: float = 5.0
 ) -> Drawing:
     """Survival of risk groups with pointwise intervals, censoring ticks and numbers at risk below."""
     last = max(curve.times[-1] for _, curve in groups) / DAYS_PER_YEAR

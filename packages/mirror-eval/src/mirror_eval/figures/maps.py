@@ -126,8 +126,8 @@ def overlap_panel(name: str, sets: Sequence[str], rows: Sequence[tuple[tuple[boo
     Args:
         rows: for each combination, membership in each set and the number of patients.
     """
-    with drawing(6.2, 0.75 + 0.27 * len(rows)) as figure:
-        dots, bars = figure.subplots(1, 2, width_ratios=(0.75 * len(sets), 3.2), sharey=True)
+    with drawing(5.4, 0.75 + 0.27 * len(rows)) as figure:
+        dots, bars = figure.subplots(1, 2, width_ratios=(0.75 * len(sets), 2.4), sharey=True)
         most = max((count for _, count in rows), default=1)
         for index, (has, count) in enumerate(rows):
             complete = all(has)
