@@ -100,8 +100,9 @@ def read_expression_table(
     matrix = read(table, layout, options, wanted, watch)
     matrix.faults.refuse(path, allow_missing=options.missing == "drop-genes")
     complete = np.asarray(~np.isnan(matrix.values).any(axis=0))  # (g,)
-    order = np.argsort(np.array(matrix.gene_ids, dtype=object), kind="stable")
-    order = order[complete[order]]
+    order = np.array(
+        [i for i in sorted(range(len(complete)), key=matrix.gene_ids.__getitem__) if complete[i]], dtype=int
+    )
     if not len(order):
         raise BadInput("EMPTY", "no gene has a value for every patient", file=path)
     gene_ids = tuple(matrix.gene_ids[i] for i in order)
