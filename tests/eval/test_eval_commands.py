@@ -129,6 +129,10 @@ def test_published_table_by_command(told, shared: Path):
         (["cindex", "--predictions", "nowhere.csv"], "NOT_FOUND"),
         (["cindex", "--store", "nowhere.zarr", "--run", "planted"], ""),
         (["cindex", "--store", "STORE", "--run", "planted", "--head", "forest"], "Invalid value"),
+        (["cindex", "--predictions", "x.csv", "--head", "cox"], "BAD_OPTION"),
+        (["subtype", "--predictions", "x.csv", "--out", "y.csv"], "BAD_OPTION"),
+        (["cindex", "--store", "STORE", "--run", "planted", "--by", "fold"], "BAD_OPTION"),
+        (["subtype", "--store", "STORE", "--run", "planted", "--out", "no/folder/x.csv"], "NOT_FOUND"),
         (["audition"], "No such command"),
     ],
 )
@@ -138,6 +142,15 @@ def test_wrong_command_lines(told, run_store: Store, arguments, code):
     assert out == ""
     assert code in err
     assert "Traceback" not in err
+
+
+def test_folds_without_an_event_are_announced(told, tmp_path: Path):
+    path = tmp_path / "r.csv"
+    path.write_text("fold,patient_id,risk,time,event\n0,A,2,5,1\n0,B,1,6,0\n1,C,1,5,0\n1,D,2,6,0\n")
+    status, text, _ = told("cindex", "--predictions", path, "--resamples", 5)
+    assert status == 0
+    assert text.splitlines()[1].split()[:6] == ["4", "1", "1.000", "-", "1.000", "0.000"]
+    assert "left out of the means: 1" in text
 
 
 def test_every_command_shows_its_help(told):

@@ -155,7 +155,10 @@ def test_test_parts_without_events_are_refused_not_scored_zero(run_store: Store,
     assert raised.value.code == "NOT_ESTIMABLE"
 
 
-@pytest.mark.parametrize("wrong", [{"head": "forest"}, {"protocol": "best"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"head": "forest"}, {"protocol": "best"}, {"control": "luck"}, {"protocol": "stored", "control": "random"}],
+)
 def test_unknown_options_are_refused(run_store: Store, wrong):
     with pytest.raises(BadInput) as raised:
         evaluate_survival(run_store, "planted", **wrong)

@@ -126,6 +126,13 @@ def fold_order(fold: str) -> tuple[int, str]:
     return (int(fold), fold) if fold.isdigit() else (1 << 30, fold)
 
 
+def check_folder(path: str | Path) -> None:
+    """Refuse a file to write whose folder is missing, before the work is done."""
+    if not Path(path).absolute().parent.is_dir():
+        hint = "create it first"
+        raise BadInput("NOT_FOUND", "the folder to write to does not exist", file=Path(path).parent, hint=hint)
+
+
 def write_table(table: pd.DataFrame, path: str | Path) -> Path:
     """Write a CSV whole or not at all; text that a spreadsheet would run as a formula gets an apostrophe before it.
 
@@ -136,8 +143,7 @@ def write_table(table: pd.DataFrame, path: str | Path) -> Path:
     safe = table.copy()
     for name in safe.columns[[kind.kind not in "biuf" for kind in safe.dtypes]]:
         safe[name] = [f"'{x}" if isinstance(x, str) and x.startswith(_FORMULA) else x for x in safe[name]]
-    if not path.absolute().parent.is_dir():
-        raise BadInput("NOT_FOUND", "the folder to write to does not exist", file=path.parent, hint="create it first")
+    check_folder(path)
     try:
         handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:

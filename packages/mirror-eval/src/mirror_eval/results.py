@@ -8,18 +8,34 @@ fold in which a metric cannot be estimated holds NaN and is left out of the mean
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
+from mirror_data.errors import BadInput, some
 
+Watch = Callable[[int, int], None]  # done, of how many
 Protocol = Literal["linear", "few-shot", "stored"]
 Cohort = Literal["paired", "all"]
 Control = Literal["none", "shuffled", "random"]
 PROTOCOLS: tuple[Protocol, ...] = ("linear", "few-shot", "stored")
 CONTROLS: tuple[Control, ...] = ("none", "shuffled", "random")  # null controls: outcomes dealt anew, features of noise
 ROWS = ("slide", "rna", "both")  # one checkpoint, three rows; stored predictions make one row, "stored"
+
+
+def check_how(protocol: Protocol, control: Control) -> None:
+    """Refuse an unknown protocol or control, and a control of predictions that are not ours to make.
+
+    Raises:
+        BadInput: ``BAD_OPTION``.
+    """
+    for name, value, known in (("protocol", protocol, PROTOCOLS), ("control", control, CONTROLS)):
+        if value not in known:
+            raise BadInput("BAD_OPTION", f"unknown {name}", key=f"--{name}", expected=some(known), got=value)
+    if protocol == "stored" and control != "none":
+        raise BadInput("BAD_OPTION", "stored predictions cannot be made anew as a null control", key="--control")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from mirror_eval.calibration import expected_calibration_error
 from mirror_eval.few_shot import DRAWS, Shots
 from mirror_eval.prediction_tables import fold_order, read_classes
 from mirror_eval.probe import fit_probe
-from mirror_eval.results import PROTOCOLS, Cohort, Control, Counts, FoldCounts, Protocol, Score, SubtypeResult
+from mirror_eval.results import Cohort, Control, Counts, FoldCounts, Protocol, Score, SubtypeResult, Watch, check_how
 from mirror_eval.ridge import Scaler
 from mirror_eval.run_data import FoldRow, load_predictions, load_run
 
@@ -70,6 +70,7 @@ def evaluate_subtype(
     draws: int = DRAWS,
     seed: int = 0,
     resamples: int = 1000,
+    watch: Watch = lambda done, total: None,
 ) -> SubtypeResult:
     """Subtyping scores of a run over its outer folds, patient by patient.
 
@@ -83,11 +84,13 @@ def evaluate_subtype(
         control: "shuffled" or "random" for a null control (see `FoldRow.under`); not for stored predictions.
         seed: deals inner parts, draws support sets and bootstrap samples.
         resamples: bootstrap samples behind each interval.
+        watch: hears how many folds of rows are fitted, and of how many.
 
     Raises:
         StoreError: ``MISSING`` run, embeddings, predictions or patients.
         BadInput: ``NO_OVERLAP``, ``NOT_ESTIMABLE``, ``BAD_OPTION``.
     """
+    check_how(protocol, control)
     labels = read_patients(store).subtypes()
     if len(set(labels.values())) < 2:
         hint = "give the store subtypes with mirror-data outcomes --subtype-column"
@@ -95,15 +98,16 @@ def evaluate_subtype(
         raise BadInput("NOT_ESTIMABLE", "subtyping needs two subtypes", key=schema.PATIENTS, got=got, hint=hint)
     if protocol == "stored":
         tested, classes, counts = _stored(store, run, labels)
-    elif protocol in PROTOCOLS:
+    else:
         data = load_run(store, run, labels, cohort)
         classes = tuple(sorted({labels[patient] for row in data.rows for patient in row.develop_ids + row.test_ids}))
         few = Shots(shots, draws) if protocol == "few-shot" else None
         rows = [row.under(control, seed) for row in data.rows]
-        tested = [one for row in rows for one in _predicted(row, labels, classes, few, seed)]
+        tested = []
+        for done, row in enumerate(rows, 1):
+            tested += _predicted(row, labels, classes, few, seed)
+            watch(done, len(rows))
         counts = data.counts(cohort, _fold_counts(tested))
-    else:
-        raise BadInput("BAD_OPTION", "unknown protocol", key="protocol", expected=some(PROTOCOLS), got=protocol)
     scores = _scores(tested, labels, classes, seed, resamples)
     return SubtypeResult(run, protocol, classes, scores, _table(tested, labels, classes), counts, control)
 

@@ -15,7 +15,17 @@ from mirror_eval.brier import integrate, survival_brier
 from mirror_eval.concordance import uno_c, weighted_c
 from mirror_eval.few_shot import DRAWS, Shots
 from mirror_eval.kaplan_meier import kaplan_meier
-from mirror_eval.results import PROTOCOLS, Cohort, Control, FoldCounts, FoldSurvival, Protocol, Score, SurvivalResult
+from mirror_eval.results import (
+    Cohort,
+    Control,
+    FoldCounts,
+    FoldSurvival,
+    Protocol,
+    Score,
+    SurvivalResult,
+    Watch,
+    check_how,
+)
 from mirror_eval.ridge import Scaler
 from mirror_eval.run_data import FoldRow, StoredData, load_predictions, load_run
 from mirror_eval.survival_head import TimeBins
@@ -64,6 +74,7 @@ def evaluate_survival(
     draws: int = DRAWS,
     seed: int = 0,
     resamples: int = 1000,
+    watch: Watch = lambda done, total: None,
 ) -> SurvivalResult:
     """Survival scores of a run over its outer folds, patient by patient.
 
@@ -79,11 +90,13 @@ def evaluate_survival(
         control: "shuffled" or "random" for a null control (see `FoldRow.under`); not for stored predictions.
         seed: deals inner parts, draws support sets and bootstrap samples.
         resamples: bootstrap samples behind each interval.
+        watch: hears how many folds of rows are fitted, and of how many.
 
     Raises:
         StoreError: ``MISSING`` run, embeddings, predictions or patients.
         BadInput: ``NO_OVERLAP``, ``NOT_ESTIMABLE`` (no outcome, no event, no comparable pair), ``BAD_OPTION``.
     """
+    check_how(protocol, control)
     if head not in HEADS:
         raise BadInput("BAD_OPTION", "unknown head", key="head", expected=some(HEADS), got=head)
     outcomes = read_patients(store).survival()
@@ -95,14 +108,15 @@ def evaluate_survival(
         stored = load_predictions(store, run, TASK, outcomes.index)
         tested, head_name = list(_stored(stored, outcomes)), "stored"
         counts = stored.counts(_fold_counts(tested))
-    elif protocol in PROTOCOLS:
+    else:
         data = load_run(store, run, outcomes.index, cohort)
         few = Shots(shots, draws) if protocol == "few-shot" else None
         rows, head_name = [row.under(control, seed) for row in data.rows], head
-        tested = [one for row in rows for one in _predicted(row, outcomes, head, few, seed)]
+        tested = []
+        for done, row in enumerate(rows, 1):
+            tested += _predicted(row, outcomes, head, few, seed)
+            watch(done, len(rows))
         counts = data.counts(cohort, _fold_counts(tested))
-    else:
-        raise BadInput("BAD_OPTION", "unknown protocol", key="protocol", expected=some(PROTOCOLS), got=protocol)
     scores = _scores(tested, seed, resamples)
     curves = tuple(_curve(one) for one in tested if protocol == "linear")
     return SurvivalResult(run, protocol, head_name, scores, _table(tested), curves, counts, control)

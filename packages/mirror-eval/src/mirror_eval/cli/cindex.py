@@ -9,6 +9,8 @@ from mirror_data.cli.app import json_option, note, tell
 
 from mirror_eval.cli import options
 
+ONLY_TABLE = ("by", "fold_column", "id_column", "risk_column", "time_column", "event_column", "censorship_column")
+
 
 @click.command("cindex")
 @options.store
@@ -46,7 +48,7 @@ def command(
     Of a run: rows for slides only, RNA only and both; Harrell's and Uno's C, integrated Brier score beside that of
     Kaplan-Meier. Patient by patient, fold by fold.
     """
-    options.one_source(store_url, run_name, predictions)
+    options.one_source(store_url, run_name, predictions, ONLY_TABLE)
     names = {kind: how.pop(f"{kind}_column") for kind in ("fold", "risk", "time", "event", "censorship")}
     patient = how.pop("id_column")
     if predictions is None:
@@ -66,10 +68,13 @@ def _run(store_url: str, run_name: str, out: str | None, as_json: bool, how: dic
     from mirror_data.store import open_store
 
     from mirror_eval.cli.tables import result_json, result_lines
-    from mirror_eval.prediction_tables import write_table
+    from mirror_eval.prediction_tables import check_folder, write_table
     from mirror_eval.survival import evaluate_survival
 
-    result = evaluate_survival(open_store(store_url), run_name, **how)
+    if out:
+        check_folder(out)
+    with options.shown("cindex") as watch:
+        result = evaluate_survival(open_store(store_url), run_name, watch=watch, **how)
     if out:
         note(f"{len(result.predictions)} predictions in {write_table(result.predictions, out)}")
     tell(result_json(result), as_json, result_lines(result))

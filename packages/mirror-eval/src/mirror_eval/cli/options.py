@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import click
 from mirror_data.errors import BadInput
+
+ONLY_RUN = ("protocol", "shots", "draws", "cohort", "control", "head", "out")
 
 store = click.option("--store", "store_url", metavar="COHORT.zarr", help="The cohort store: a folder or an fsspec URL.")
 run_name = click.option("--run", "run_name", metavar="NAME", help="A run of the store.")
@@ -61,8 +64,34 @@ def chance(command: Callable) -> Callable:
     return seed(resamples(command))
 
 
-def one_source(store_url: str | None, run_name: str | None, predictions: str | None) -> None:
-    """Refuse anything but a store with a run, or a file."""
+def one_source(store_url: str | None, run_name: str | None, predictions: str | None, only_table: Sequence[str]) -> None:
+    """Refuse anything but a store with a run, or a file; and options that do not go with it.
+
+    Args:
+        only_table: parameters of the command that make sense for a table alone.
+    """
     if (predictions is None) == (store_url is None and run_name is None) or (store_url is None) != (run_name is None):
         expected = "--store COHORT.zarr --run NAME, or --predictions FILE.csv"
         raise BadInput("BAD_OPTION", "say what to evaluate", expected=expected)
+    context = click.get_current_context()
+    idle = only_table if predictions is None else ONLY_RUN
+    given = [name for name in idle if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
+    if given:
+        what = "a run of a store" if predictions is None else "a table of predictions"
+        raise BadInput("BAD_OPTION", f"an option does not go with {what}", key=f"--{given[0].replace('_', '-')}")
+
+
+@contextmanager
+def shown(title: str) -> Iterator[Callable[[int, int], None]]:
+    """Progress for work that says itself how much there is of it."""
+    from mirror_data.progress import progress
+
+    with ExitStack() as stack:
+        bars: list = []
+
+        def watch(_done: int, total: int) -> None:
+            if not bars:
+                bars.append(stack.enter_context(progress(title, total, "folds of rows")))
+            bars[0].advance()
+
+        yield watch

@@ -30,15 +30,18 @@ def command(
 
     Rows for slides only, RNA only and both; patient by patient, fold by fold.
     """
-    options.one_source(store_url, run_name, predictions)
+    options.one_source(store_url, run_name, predictions, ())
     from mirror_data.store import open_store
 
     from mirror_eval.cli.tables import result_json, result_lines
-    from mirror_eval.prediction_tables import write_table
+    from mirror_eval.prediction_tables import check_folder, write_table
     from mirror_eval.subtype import evaluate_subtype, score_class_table
 
+    if out:
+        check_folder(out)
     if predictions is None:
-        result = evaluate_subtype(open_store(store_url or ""), run_name or "", **how)
+        with options.shown("subtype") as watch:
+            result = evaluate_subtype(open_store(store_url or ""), run_name or "", watch=watch, **how)
     else:
         result = score_class_table(predictions, seed=how["seed"], resamples=how["resamples"])
     if out:

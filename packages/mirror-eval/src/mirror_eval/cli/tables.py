@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -47,7 +48,9 @@ def result_json(result: SubtypeResult | SurvivalResult) -> dict[str, Any]:
 def result_lines(result: SubtypeResult | SurvivalResult) -> list[str]:
     """A table for a person: a line a metric, a column a row of the paper's tables, then who took part."""
     counts = result.counts
-    columns = list(dict.fromkeys(score.modality for score in result.scores))
+    known = list(HEADINGS)
+    found = dict.fromkeys(score.modality for score in result.scores)
+    columns = sorted(found, key=lambda name: known.index(name) if name in known else len(known))
     folds = len({row.fold for row in counts.folds})
     subtyping = isinstance(result, SubtypeResult)
     task = f"subtypes {', '.join(result.classes)}" if subtyping else f"survival, {result.head} head"
@@ -68,9 +71,7 @@ def result_lines(result: SubtypeResult | SurvivalResult) -> list[str]:
     who = f"patients with an outcome: {counts.outcome}; without, left out: {counts.no_outcome}"
     who += f"; in no embedding or prediction: {counts.no_embedding}; with one modality only: {counts.one_modality}"
     who += " (left out)" if counts.cohort == "paired" and counts.one_modality else ""
-    unknown = sum(math.isnan(value) for score in result.scores for value in score.folds)
-    lines = [title, "", *align(grid), "", legend, who]
-    return lines + ([f"{unknown} values of a fold could not be estimated and are left out"] if unknown else [])
+    return [title, "", *align(grid), "", legend, who, *_unknown(result.scores)]
 
 
 def risk_json(scores: tuple[RiskScore, ...], by: tuple[str, ...]) -> dict[str, Any]:
@@ -97,11 +98,14 @@ def risk_lines(scores: tuple[RiskScore, ...], by: tuple[str, ...]) -> list[str]:
         interval = "" if math.isnan(found.low) else f"[{found.low:.3f}, {found.high:.3f}]"
         cells = [_number(found.mean), _number(found.sd), interval]
         grid.append([*score.group, *total, *(value.get(name, "") for name in names), *cells])
-    return [
-        *align(grid),
-        "",
-        "Harrell's C; population sd over folds; the interval draws patients again within folds",
-    ]
+    legend = "Harrell's C; population sd over folds; the interval draws patients again within folds"
+    return [*align(grid), "", legend, *_unknown([score.score for score in scores])]
+
+
+def _unknown(scores: Sequence[Score]) -> list[str]:
+    """A line on the values of a fold that are missing from the means."""
+    count = sum(math.isnan(value) for score in scores for value in score.folds)
+    return [f"values of a fold that could not be estimated (-), left out of the means: {count}"] if count else []
 
 
 def align(grid: list[list[str]]) -> list[str]:
