@@ -109,16 +109,16 @@ def kaplan_meier_panel(
             at_risk = curve.numbers_at_risk(ticks * DAYS_PER_YEAR)
             for year, count in zip(ticks, at_risk, strict=True):
                 below.text(year, -index, str(int(count)), ha="center", va="center", fontsize=8.5, color=INK)
-            below.text(-0.02, -index, label, ha="right", va="center", color=colour, fontsize=8.5,
+            below.text(-0.04, -index, label, ha="right", va="center", color=colour, fontsize=8.5,
                        transform=below.get_yaxis_transform())  # fmt: skip
         axes.set(ylim=(-0.02, 1.03), xlim=(-0.02 * last, last * 1.03), ylabel="still event-free")
         axes.tick_params(labelbottom=True)
         axes.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
         axes.set_xlabel("years", labelpad=1)
         axes.text(0.99, 0.98, note, transform=axes.transAxes, ha="right", va="top", fontsize=8.5, color=MUTED)
-        axes.legend(loc="lower left", handlelength=2.2)
+        axes.legend(loc="upper right", bbox_to_anchor=(1.01, 0.96), handlelength=2.2)
         axes.set_title(title)
-        below.text(-0.02, 0.95, "at risk", ha="right", va="center", color=MUTED, fontsize=8.5,
+        below.text(-0.04, 0.95, "at risk", ha="right", va="center", color=MUTED, fontsize=8.5,
                    transform=below.get_yaxis_transform())  # fmt: skip
         below.set(ylim=(0.6 - len(groups), 1.4))
         below.axis("off")

@@ -94,7 +94,8 @@ def _roc(result: SubtypeResult, table: pd.DataFrame) -> Figure | Absent:
     if not panels:
         return Absent("ROC curves", "No fold's test part holds both a patient of a class and one of another.")
     what = f"of {shown[0]} against {result.classes[0]}" if len(shown) == 1 else "of each class against the rest"
-    caption = f"ROC curves {what}. Thick: mean over folds; thin: single folds; dotted: chance."
+    folds = "thick: mean over folds; thin: single folds" if len(shown) == 1 else "mean over folds"
+    caption = f"ROC curves {what}; {folds}; dotted: chance."
     return Figure("roc", caption, tuple(panels), csv=csv_text(pd.concat(points)))
 
 
