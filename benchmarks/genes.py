@@ -16,7 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from mirror_data.rna.elimination import EliminationOptions, GeneMatrix, eliminate, genes_a_round, one_thread
+from mirror_data.rna.elimination import EliminationOptions, eliminate, genes_a_round, one_thread
+from mirror_data.rna.gene_matrix import GeneMatrix
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.feature_selection import RFE
 from sklearn.svm import LinearSVC

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from mirror_data.errors import BadInput
 from mirror_data.rna.elimination import (
     EliminationOptions,
-    GeneMatrix,
     cross_validate,
     eliminate,
     genes_a_round,
@@ -17,8 +16,11 @@ from mirror_data.rna.elimination import (
     score,
     stability,
 )
+from mirror_data.rna.gene_matrix import GeneMatrix
 from sklearn.feature_selection import RFE, RFECV
 from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 
@@ -77,7 +79,8 @@ def test_cross_validation_is_scikit_learns():
     for fold, (_, held) in enumerate(inner.split(X, labels)):
         fold_of[held] = fold
     matrix = GeneMatrix(X.T.copy())
-    curve = cross_validate(matrix, labels, fold_of, EliminationOptions(step=0.1, min_genes=2))
+    options = EliminationOptions(step=0.1, min_genes=2)
+    curve = cross_validate(matrix, labels, fold_of, options, standardise=False)
     peer = RFECV(exact_peer(), step=0.1, min_features_to_select=2, cv=inner).fit(X, labels)
     assert list(curve.sizes) == sorted(peer.cv_results_["n_features"], reverse=True)
     np.testing.assert_allclose(curve.mean[::-1], peer.cv_results_["mean_test_score"])
@@ -85,6 +88,37 @@ def test_cross_validation_is_scikit_learns():
     assert curve.best == peer.n_features_
     whole = eliminate(matrix, labels, EliminationOptions(step=0.1, min_genes=2))
     assert np.array_equal(whole.ranking(curve.best), peer.ranking_)
+
+
+def test_genes_are_standardised_without_the_fold_held_out():
+    """As scikit-learn does with the scaler inside the cross-validation."""
+    X, labels = synthetic(60, 90, 2, seed=5)
+    X[:, 11] = 0
+    X[:2, 11] = 5.0  # varies in one fold alone
+    fold_of = np.arange(60) % 3
+    splits = [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(3)]
+    curve = cross_validate(GeneMatrix(X.T.copy()), labels, fold_of, EliminationOptions(step=0.1))
+    peer = RFECV(
+        make_pipeline(StandardScaler(), exact_peer()),
+        step=0.1,
+        cv=splits,
+        importance_getter="named_steps.linearsvc.coef_",
+    ).fit(X, labels)
+    np.testing.assert_allclose(curve.mean[::-1], peer.cv_results_["mean_test_score"])
+    assert curve.best == peer.n_features_
+
+
+def test_centring_on_those_held_out_would_cost_accuracy():
+    """More genes than samples, unequal classes: what was found on TCGA-BRCA, in small."""
+    rng = np.random.default_rng(0)
+    labels = (np.arange(120) % 6 == 0).astype(int)
+    X = rng.normal(size=(120, 600)) + 0.6 * labels[:, None] * (rng.random(600) < 0.05)
+    X = (X - X.mean(0)) / X.std(0)
+    fold_of = np.arange(120) // 2 % 5
+    options = EliminationOptions(step=0.5, min_genes=300)
+    inside = cross_validate(GeneMatrix(X.T.copy()), labels, fold_of, options)
+    outside = cross_validate(GeneMatrix(X.T.copy()), labels, fold_of, options, standardise=False)
+    assert inside.mean[0] > outside.mean[0] + 0.1
 
 
 def test_ties_go_by_gene_id():

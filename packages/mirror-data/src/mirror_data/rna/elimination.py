@@ -12,20 +12,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from scipy.linalg import get_blas_funcs
 from threadpoolctl import threadpool_limits
 
 from mirror_data.errors import BadInput
+from mirror_data.rna.gene_matrix import GeneMatrix, take_out
 from mirror_data.rna.svm import decide, fit, signs
 
 Scoring = Literal["accuracy", "balanced-accuracy"]
 _AFRESH = 8  # compute the Gram matrix anew whenever this many times fewer genes are left, against rounding
 _ROUNDING = 1e-13
-_rank_one = get_blas_funcs("ger", dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -70,61 +68,6 @@ def one_thread() -> AbstractContextManager:
     return threadpool_limits(1, user_api="blas")
 
 
-class GeneMatrix:
-    """Expression with genes as rows, from which genes are taken away: float64 (g, n), those left always in front.
-
-    Args:
-        values: (g, n), standardised; owned and reordered by this object. Rows sorted by gene id, which breaks ties.
-    """
-
-    def __init__(self, values: np.ndarray) -> None:
-        self.values = np.ascontiguousarray(values, dtype=np.float64)
-        self.order = np.arange(len(values))  # which gene stands in each row
-        self.left = len(values)
-        self.longest = float(np.sqrt(np.einsum("gn,gn->g", self.values, self.values).max(initial=0.0)))
-
-    def restore(self) -> None:
-        """All genes are back (in some order)."""
-        self.left = len(self.values)
-
-    @cached_property
-    def whole(self) -> np.ndarray:
-        """X X' + 1 over all genes (n, n), computed once."""
-        return self.values.T @ self.values + 1.0
-
-    def gram(self) -> np.ndarray:
-        """X X' + 1 over the genes left (n, n)."""
-        rows = self.values[: self.left]
-        return rows.T @ rows + 1.0
-
-    def importance(self, beta: np.ndarray) -> np.ndarray:
-        """Squared weights of the genes left, summed over the machines (left,)."""
-        weights = self.values[: self.left] @ beta.T  # (left, c)
-        return np.einsum("gc,gc->g", weights, weights)
-
-    def least(self, importance: np.ndarray, count: int, noise: float) -> np.ndarray:
-        """Rows of the ``count`` least important genes; of equals (to rounding) those first in the order of ids."""
-        border = np.partition(importance, count - 1)[count - 1]
-        slack = 2 * np.sqrt(border) * noise + noise**2
-        below = np.flatnonzero(importance < border - slack)
-        equal = np.flatnonzero(np.abs(importance - border) <= slack)
-        equal = equal[np.argsort(self.order[equal], kind="stable")]
-        return np.sort(np.concatenate([below, equal[: count - len(below)]]))
-
-    def take_away(self, rows: np.ndarray) -> np.ndarray:
-        """Move rows behind those left; returns them as (d, n), in the order of ids."""
-        edge = self.left - len(rows)
-        keepers = np.setdiff1d(np.arange(edge, self.left), rows, assume_unique=True)
-        leavers = rows[rows < edge]  # as many as keepers
-        behind = np.concatenate([self.values[leavers], self.values[rows[rows >= edge]]])
-        names = np.concatenate([self.order[leavers], self.order[rows[rows >= edge]]])
-        self.values[leavers], self.order[leavers] = self.values[keepers], self.order[keepers]
-        by_id = np.argsort(names)
-        self.values[edge : self.left], self.order[edge : self.left] = behind[by_id], names[by_id]
-        self.left = edge
-        return self.values[edge : edge + len(rows)]
-
-
 def genes_a_round(step: float, genes: int) -> int:
     """How many genes a round drops: a share of the original count, or a count; at least one."""
     return int(max(1, step * genes)) if step < 1 else int(step)
@@ -137,6 +80,7 @@ def eliminate(
     *,
     among: np.ndarray | None = None,
     scored: np.ndarray | None = None,
+    standardise: bool = False,
     watch: Callable[[int, int], None] = lambda left, genes: None,
 ) -> Elimination:
     """Eliminate genes down to ``options.min_genes``.
@@ -146,16 +90,17 @@ def eliminate(
         labels: (n,) class indices 0, 1, ...
         among: bool (n,), samples to fit on; all if None.
         scored: bool (n,), samples to score each round by (none of those fitted on); nobody if None.
+        standardise: bring every gene to mean 0 and spread 1 on the samples fitted on first.
         watch: hears genes left and genes in all, each round.
 
     Raises:
         BadInput: ``BAD_SCALE``, see `mirror_data.rna.svm.fit`.
     """
-    matrix.restore()
+    matrix.restore(among if standardise else None)
     genes = matrix.left
     step, floor = genes_a_round(options.step, genes), min(options.min_genes, genes)
     y = signs(labels, among)
-    K, computed_at = matrix.whole.copy(), genes
+    K, computed_at = matrix.whole(), genes
     dropped_in = np.zeros(genes, dtype=np.int32)
     sizes: list[int] = []
     scores: list[float] = []
@@ -176,16 +121,8 @@ def eliminate(
         if matrix.left * _AFRESH < computed_at:
             K, computed_at = matrix.gram(), matrix.left
         else:
-            _take_out(K, gone)
+            take_out(K, gone)
     return Elimination(dropped_in, tuple(sizes), tuple(scores), residual, solves)
-
-
-def _take_out(K: np.ndarray, gone: np.ndarray) -> None:
-    """K -= gone' gone, in place (n, n)."""
-    if len(gone) == 1:
-        _rank_one(-1.0, gone[0], gone[0], a=K.T, overwrite_x=False, overwrite_y=False, overwrite_a=True)
-    else:
-        K -= gone.T @ gone
 
 
 def score(predicted: np.ndarray, actual: np.ndarray, scoring: Scoring) -> float:
@@ -212,6 +149,8 @@ def cross_validate(
     labels: np.ndarray,
     fold_of: np.ndarray,
     options: EliminationOptions,
+    *,
+    standardise: bool = True,
     watch: Callable[[int, int], None] = lambda left, genes: None,
     finished: Callable[[], None] = lambda: None,
 ) -> Curve:
@@ -219,12 +158,15 @@ def cross_validate(
 
     Args:
         fold_of: (n,) the inner fold of each sample, 0, 1, ...
+        standardise: do it anew without each fold. Genes centred on everybody make the samples sum to zero, so that
+            those held out lie opposite to the others: with more genes than samples that cost 0.18 of accuracy (0.655
+            against 0.834, TCGA-BRCA subtypes, 1,558 genes), and less the fewer genes are left: the fewest won.
         finished: hears of each elimination's end.
     """
     every = []
     for fold in range(int(fold_of.max()) + 1):
         held = fold_of == fold
-        every.append(eliminate(matrix, labels, options, among=~held, scored=held, watch=watch))
+        every.append(eliminate(matrix, labels, options, among=~held, scored=held, standardise=standardise, watch=watch))
         finished()
     scores = np.array([one.scores for one in every])  # (folds, sizes)
     total = np.round(scores.sum(axis=0), 12)  # equal to rounding is equal
@@ -240,6 +182,7 @@ def stability(
     resamples: Sequence[np.ndarray],
     size: int,
     options: EliminationOptions,
+    *,
     watch: Callable[[int, int], None] = lambda left, genes: None,
     finished: Callable[[], None] = lambda: None,
 ) -> np.ndarray:

@@ -19,12 +19,12 @@ from mirror_data.rna.cancer_genes import match_cancer_genes
 from mirror_data.rna.elimination import (
     Curve,
     EliminationOptions,
-    GeneMatrix,
     cross_validate,
     eliminate,
     one_thread,
     stability,
 )
+from mirror_data.rna.gene_matrix import GeneMatrix
 from mirror_data.rna.standardise import standardise
 from mirror_data.rna.svm import RESIDUAL
 from mirror_data.store import Expression, GeneSelection, Patients
@@ -119,7 +119,7 @@ def asked(options: SelectionOptions, unit: str) -> dict[str, Any]:
         "resamples": options.resamples,
         "seed": options.seed,
         "clip": options.clip if unit == "zscore" else None,
-        "standardised": "mean 0, sd 1 per gene over fitted_on",
+        "standardised": "mean 0, sd 1 per gene over fitted_on; in cross-validation over those fitted on",
         "cancer_list_sha256": None if options.cancer_genes is None else file_digest(options.cancer_genes),
         "solver": f"squared-hinge SVM on the Gram matrix, float64, residual below {RESIDUAL:g}",
     }
@@ -156,13 +156,14 @@ def _eliminate_all(
     how = options.elimination
     with one_thread():
         matrix = GeneMatrix(values)
-        curve = cross_validate(matrix, labels, np.array([inner[patient] for patient in strata]), how, heard, next_one)
+        fold_of = np.array([inner[patient] for patient in strata])
+        curve = cross_validate(matrix, labels, fold_of, how, watch=heard, finished=next_one)
         final = eliminate(matrix, labels, how, watch=heard)
         next_one()
         shares = None
         if halves:
             masks = [np.array([patient in half for patient in strata]) for half in halves]
-            shares = stability(matrix, labels, masks, curve.best, how, heard, next_one)
+            shares = stability(matrix, labels, masks, curve.best, how, watch=heard, finished=next_one)
     return _Found(final.ranking(curve.best), curve, shares, max(curve.residual, final.residual))
 
 
