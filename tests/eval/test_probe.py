@@ -59,3 +59,17 @@ def test_a_fit_is_repeatable_and_scaled_by_its_own_patients():
 def test_one_patient_a_class_gets_the_middle_strength():
     features, _ = planted(2, 4, 2)
     assert fit_probe(features, np.array([0, 1]), 2, seed=0).model.strength == strengths(4)[4]
+
+
+def test_collapsed_embeddings_predict_the_base_rate():
+    from mirror_eval.survival_probe import fit_survival_probe
+
+    features, rng = np.full((60, 5), 0.3), np.random.default_rng(0)
+    label = np.repeat([0, 1], [45, 15])
+    np.testing.assert_allclose(
+        fit_probe(features, label, 2, seed=0).probability(features), [[0.75, 0.25]] * 60, atol=1e-6
+    )
+    time, event = rng.exponential(size=60), rng.random(60) < 0.5
+    for head in ("discrete", "cox"):
+        risk = fit_survival_probe(features, time, event, seed=0, head=head).risk(features)
+        np.testing.assert_allclose(risk, risk[0])

@@ -27,31 +27,31 @@ def test_a_linear_relation_is_recovered():
     rng = np.random.default_rng(0)
     slide = rng.normal(size=(300, 12))
     rna = slide @ rng.normal(size=(12, 30)) + 0.1 * rng.normal(size=(300, 30)) + 5.0
-    fitted = fit_ridge_map(slide[:200], rna[:200], 12, 0)
+    fitted = fit_ridge_map(slide[:200], rna[:200], 1, 12, 0)
     similarity = fitted.similarity(slide[200:], rna[200:])
     assert recall_at_k(similarity, 1) > 0.95
     assert np.abs(similarity).max() <= 1 + 1e-9
-    noise = fit_ridge_map(rng.normal(size=(200, 12)), rna[:200], 12, 0).similarity(slide[200:], rna[200:])
+    noise = fit_ridge_map(rng.normal(size=(200, 12)), rna[:200], 10, 12, 0).similarity(slide[200:], rna[200:])
     assert recall_at_k(noise, 10) < 0.3
 
 
 def test_target_components_are_white():
     rng = np.random.default_rng(1)
     rna = rng.normal(size=(80, 20)) * np.linspace(0.1, 5, 20)
-    fitted = fit_ridge_map(rng.normal(size=(80, 3)), rna, 6, 0)
-    white = (rna - fitted.center) @ fitted.whitener
+    fitted = fit_ridge_map(rng.normal(size=(80, 3)), rna, 5, 6, 0)
+    white = fitted.rna.apply(rna) @ fitted.whitener
     np.testing.assert_allclose(white.T @ white / 80, np.eye(6), atol=1e-9)
 
 
 def test_a_run(run_store: Store):
-    result = retrieval(run_store, "planted", k=5, components=4, resamples=100)
+    result = retrieval(run_store, "planted", k=5, resamples=100)
     sizes = [len(one.patient_ids) for one in result.folds]
     assert sum(sizes) == 160 - 8
     assert result.chance == pytest.approx(np.mean([5 / n for n in sizes]))
     for one, forth, back in zip(result.folds, result.slide_to_rna.folds, result.rna_to_slide.folds, strict=True):
         assert forth == pytest.approx(recall_at_k(one.similarity, 5))
         assert back == pytest.approx(recall_at_k(one.similarity.T, 5))
-    assert result.slide_to_rna.mean > result.chance + 0.05  # one factor is shared
+    assert result.slide_to_rna.mean > result.chance + 0.03  # one factor is shared
     assert result.slide_to_rna.low <= result.slide_to_rna.mean <= result.slide_to_rna.high
 
 

@@ -21,14 +21,14 @@ class RidgeMap:
     """A linear map from slide features (n, D) to whitened principal components of RNA features, (n, c)."""
 
     slide: Scaler
-    center: np.ndarray  # (E,)
+    rna: Scaler
     whitener: np.ndarray  # (E, c)
     slopes: np.ndarray  # (D, c)
     strength: float
 
     def similarity(self, slide: np.ndarray, rna: np.ndarray) -> np.ndarray:
         """Cosine between the mapped slides (n, D) and RNA (m, E): (n, m)."""
-        mapped, target = self.slide.apply(slide) @ self.slopes, (rna - self.center) @ self.whitener
+        mapped, target = self.slide.apply(slide) @ self.slopes, self.rna.apply(rna) @ self.whitener
         return _unit(mapped) @ _unit(target).T
 
 
@@ -39,8 +39,8 @@ def retrieval(
 
     The embeddings of the two encoders are not aligned by themselves (heads that aligned them in training are gone),
     so a ridge map from the slide embedding to the first whitened principal components of the RNA embedding is fitted
-    on the development patients, its strength chosen by 5 inner parts of them. Test patients are then compared by
-    cosine.
+    on the development patients, both scaled there, its strength chosen by 5 inner parts of them. Test patients are
+    then compared by cosine.
 
     Args:
         k: a patient counts as found among the k most similar of the other modality.
@@ -60,7 +60,7 @@ def retrieval(
     found, forth, back = [], {}, {}
     for fold in folds:
         slide, rna = rows["slide", fold], rows["rna", fold]
-        fitted = fit_ridge_map(slide.develop, rna.develop, components, (seed, fold))
+        fitted = fit_ridge_map(slide.develop, rna.develop, k, components, (seed, fold))
         similarity = fitted.similarity(slide.test, rna.test)  # (m, m)
         found.append(FoldRetrieval(fold, slide.test_ids, similarity, fitted.strength))
         weight = bootstrap_weights(len(similarity), resamples, (seed, fold))
@@ -87,30 +87,29 @@ def recall_at_k(similarity: np.ndarray, k: int) -> float:
     return float(hits(similarity, k).mean())
 
 
-def fit_ridge_map(slide: np.ndarray, rna: np.ndarray, components: int, seed: tuple[int, ...] | int) -> RidgeMap:
+def fit_ridge_map(slide: np.ndarray, rna: np.ndarray, k: int, components: int, seed: tuple[int, ...] | int) -> RidgeMap:
     """Fit on development patients: whitening of the RNA features (n, E), ridge map from the slide features (n, D).
 
-    The strength is the one with the least squared error on held-out inner parts.
+    The strength is the one with the highest recall@k, both ways together, among the held-out patients of each inner
+    part.
     """
-    center = rna.mean(axis=0)
-    principal = Rotation.fit(rna - center)
+    slides, genes = Scaler.fit(slide), Scaler.fit(rna)
+    principal = Rotation.fit(genes.apply(rna))
     kept = slice(0, components)
     whitener = principal.axes[:, kept] * (np.sqrt(len(rna)) / principal.scale[kept])
-    target = (rna - center) @ whitener  # (n, c), unit variance
-    scaler = Scaler.fit(slide)
-    scaled = scaler.apply(slide)
-    rotated = Rotation.fit(scaled)
-    scores = rotated.apply(scaled)  # (n, r)
-
+    target = genes.apply(rna) @ whitener  # (n, c), unit variance
+    rotated = Rotation.fit(slides.apply(slide))
+    scores = rotated.apply(slides.apply(slide))  # (n, r)
     candidates = strengths(slide.shape[1])
 
     def held_out_losses(fitted: np.ndarray, held: np.ndarray) -> np.ndarray:
         maps = [_ridge(scores[fitted], target[fitted], strength) for strength in candidates]
-        return np.array([((scores[held] @ theta - target[held]) ** 2).sum() for theta in maps])
+        found = [_unit(scores[held] @ theta) @ _unit(target[held]).T for theta in maps]
+        return -np.array([hits(similarity, k).sum() + hits(similarity.T, k).sum() for similarity in found])
 
     parts = deal(np.zeros(len(slide), dtype=int), min(PARTS, len(slide)), seed)
     strength = choose_strength(held_out_losses, parts, candidates)
-    return RidgeMap(scaler, center, whitener, rotated.axes @ _ridge(scores, target, strength), strength)
+    return RidgeMap(slides, genes, whitener, rotated.axes @ _ridge(scores, target, strength), strength)
 
 
 def _ridge(features: np.ndarray, target: np.ndarray, strength: float) -> np.ndarray:
