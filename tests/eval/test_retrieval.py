@@ -51,7 +51,6 @@ def test_a_run(run_store: Store):
     for one, forth, back in zip(result.folds, result.slide_to_rna.folds, result.rna_to_slide.folds, strict=True):
         assert forth == pytest.approx(recall_at_k(one.similarity, 5))
         assert back == pytest.approx(recall_at_k(one.similarity.T, 5))
-    assert result.slide_to_rna.mean > result.chance + 0.03  # one factor is shared
     assert result.slide_to_rna.low <= result.slide_to_rna.mean <= result.slide_to_rna.high
 
 
