@@ -13,6 +13,7 @@ from mirror_data.store import Store, open_store, read_run
 from mirror_model.checkpoint import CheckpointFolder
 from mirror_model.cohort import find_features, read_folds
 from mirror_model.config import OptimiserConfig, read_config
+from mirror_model.device import choose_device, choose_precision
 from mirror_model.folds import plan_jobs, train_folds
 from mirror_model.jobs import TrainJob, run_folder
 from mirror_model.optimiser import learning_rate, make_optimiser
@@ -238,3 +239,14 @@ def test_the_log_is_plain_json_lines(store: Store, small_settings: tuple[str, ..
     outcome = train_fold(job(store, small_settings))
     lines = (Path(outcome.folder) / "metrics.jsonl").read_text().splitlines()
     assert all(math.isfinite(value) for line in lines for value in json.loads(line).values())
+
+
+def test_precision_and_device() -> None:
+    cpu = torch.device("cpu")
+    assert choose_precision("auto", cpu, 192) == "fp32"
+    assert choose_precision("bf16", cpu, 192) == "bf16"
+    assert choose_precision("auto", torch.device("cuda"), 192) == "bf16"
+    if not torch.cuda.is_available():
+        assert choose_device("auto") == cpu
+        with pytest.raises(BadInput, match="no GPU"):
+            choose_device("cuda")

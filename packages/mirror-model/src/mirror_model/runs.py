@@ -67,7 +67,7 @@ def make_identity(store: Store, job: TrainJob, features: FeatureSet) -> Identity
     """What decides this training, with device and precision spelled out."""
     device = choose_device(job.config.runtime.device)
     runtime = job.config.runtime.model_copy(update={"device": device.type})
-    precision = choose_precision(job.config.precision, device)
+    precision = choose_precision(job.config.precision, device, job.config.model.dim)
     config = job.config.model_copy(update={"runtime": runtime, "precision": precision})
     paths = [schema.all_features(features.tiling, features.encoder), schema.RNA, schema.split(job.split)]
     if job.genes is not None:
