@@ -29,16 +29,34 @@ def test_the_readme_has_the_pipeline_in_six_commands():
     assert [line.split()[1] for line in first] == ["outcomes", "expression", "tile", "genes", "train", "report"]
 
 
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cohort")
+    assert run(folder, "mirror-data demo . --patients 24").returncode == 0
+    return folder
+
+
 @pytest.mark.timeout(900)
-def test_every_command_of_the_readme_runs(tmp_path: Path):
-    assert run(tmp_path, "mirror-data demo . --patients 24").returncode == 0
+def test_every_command_of_the_readme_runs(cohort: Path):
     for command in COMMANDS:
-        done = run(tmp_path, command)
+        done = run(cohort, command)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in done.stderr
-    page = (tmp_path / "report.html").read_text()
+    page = (cohort / "report.html").read_text()
     assert "<table" in page
     assert "Kaplan-Meier" in page
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_the_tour_runs_call_by_call(cohort: Path):
+    code = "".join(re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "tour.md").read_text(), re.DOTALL))
+    guarded = "if __name__ == '__main__':\n" + "".join(f"    {line}\n" for line in code.splitlines())
+    (cohort / "tour.py").write_text(guarded)
+    done = run(cohort, "python tour.py")
+    assert done.returncode == 0, done.stderr
+    assert "0.5 openslide.mpp" in done.stdout
+    assert (cohort / "tour.html").stat().st_size > 100_000
 
 
 def test_every_file_the_readme_points_to_is_there():
