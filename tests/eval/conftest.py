@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,7 +49,7 @@ def planted_table(patients: int = PATIENTS, seed: int = 0) -> tuple[pd.DataFrame
 
 @pytest.fixture(scope="session")
 def run_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Run ``planted`` (embeddings) and run ``told`` (predictions) on one split of four folds.
+    """Runs ``planted`` (embeddings), ``told`` (predictions) and ``slides`` (slides, two folds) of a split of four folds.
 
     Patients 10 to 13 have no slide, 14 to 16 no RNA, 17 neither.
     """
@@ -74,6 +76,9 @@ def run_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
             kept = np.array([i for i in range(PATIENTS) if i not in lacking[modality]])
             found = Embeddings("planted", k, modality, tuple(ids[kept]), values[kept].astype(np.float32))
             write_embeddings(store, found, parents=store.parents(schema.run("planted", k)))
+            if modality == "slide" and k < 2:
+                write_run(store, Run("slides", k, "mirror", "four", {}, "0" * 64), parents={})
+                write_embeddings(store, replace(found, run="slides"), parents={})
         chance = 1 / (1 + np.exp(-2 * factors[:, 0]))
         told = pd.DataFrame({"patient_id": ids, "part": [folds[k].part_of()[i] for i in ids]})
         parents = store.parents(schema.run("told", k))

@@ -62,7 +62,7 @@ def test_missing_runs_and_embeddings_say_what_to_do(run_store: Store):
     with pytest.raises(StoreError) as raised:
         load_run(run_store, "nobody", {"P001"})
     assert raised.value.code == "MISSING"
-    assert "planted, told" in (raised.value.hint or "")
+    assert "planted, slides, told" in (raised.value.hint or "")
     with pytest.raises(StoreError) as raised:
         load_run(run_store, "told", {"P001"})
     assert raised.value.code == "MISSING"

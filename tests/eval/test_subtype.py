@@ -75,17 +75,18 @@ def test_seeds_decide_everything(run_store: Store, linear):
 
 
 def test_few_shot_repeats_support_sets(run_store: Store):
-    result = evaluate_subtype(run_store, "planted", protocol="few-shot", shots=5, resamples=50)
+    result = evaluate_subtype(run_store, "slides", protocol="few-shot", shots=5, resamples=50)
     draws = result.predictions.groupby(["modality", "fold"])["draw"].nunique()
-    assert (draws == 20).all()
-    found = result.score("both", "auroc")
+    assert dict(draws) == {("slide", 0): 20, ("slide", 1): 20}
+    found = result.score("slide", "auroc")
     assert found.support_sd is not None
     assert found.support_sd > 0
-    fold = result.predictions.query("modality == 'both' and fold == 0")
+    fold = result.predictions.query("fold == 0")
     each = [roc_auc_score(rows["label"] == "ILC", rows["prob_ILC"]) for _, rows in fold.groupby("draw")]
     assert found.folds[0] == pytest.approx(np.mean(each))
     assert {one.fitted for one in result.counts.folds} == {10}
     assert all(one.strength is None for one in result.counts.folds)
+    assert result.counts.folds_of_split == 4
 
 
 def test_stored_predictions_are_scored_as_they_are(run_store: Store):

@@ -101,13 +101,13 @@ def test_counts(linear):
 
 
 def test_few_shot_counts_its_events(run_store: Store):
-    result = evaluate_survival(run_store, "planted", protocol="few-shot", shots=5, resamples=20)
+    result = evaluate_survival(run_store, "slides", protocol="few-shot", shots=5, resamples=20)
     assert result.curves == ()
     for one in result.counts.folds:
         assert one.fitted == 20  # four bins
         assert 1 <= one.fitted_events <= 20
-    assert result.score("both", "c_harrell").support_sd > 0
-    assert 0.5 < result.score("both", "c_harrell").mean < 0.75
+    assert result.score("slide", "c_harrell").support_sd > 0
+    assert 0.5 < result.score("slide", "c_harrell").mean < 0.7
 
 
 def test_stored_risks(run_store: Store):
