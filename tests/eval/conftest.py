@@ -49,7 +49,7 @@ def planted_table(patients: int = PATIENTS, seed: int = 0) -> tuple[pd.DataFrame
 
 @pytest.fixture(scope="session")
 def run_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Runs ``planted`` (embeddings), ``told`` (predictions) and ``slides`` (slides, two folds) of a split of four folds.
+    """Runs ``planted`` (embeddings), ``told`` (predictions) and ``slides`` (slides, two folds) of a four-fold split.
 
     Patients 10 to 13 have no slide, 14 to 16 no RNA, 17 neither.
     """
