@@ -27,6 +27,10 @@ def command(
     from mirror_data.ids import to_key
     from mirror_data.store import open_store
 
+    from mirror_eval.prediction_tables import check_folder
+
+    check_folder(out or ".")  # before the long work, and before the figures' imports
+
     from mirror_eval.report.build import build_report, write_report
 
     report = build_report(open_store(store_url), run_name, seed=seed, resamples=resamples, paper=paper)
