@@ -17,12 +17,10 @@ step mirror-data import bags "$data/tcga/region_bags_brca.npz" --store "$store" 
 once patients mirror-data outcomes "$data/tcga/clinical_rna_brca.csv.zip" --store "$store" --subtypes IDC,ILC
 once rna mirror-data expression "$data/tcga/clinical_rna_brca.csv.zip" --store "$store" --gene-suffix _rnaseq --unit zscore
 once splits/published mirror-data split --store "$store" --name published --from "$data/splits/tcga_brca"
-once genes/rfe/fold_4 mirror-data genes --store "$store" --split published --name rfe --target subtype \
-    --cancer-genes "$data/lists/cancer_genes_intogen_symbols.csv"
 for run in untrained mirror; do
     settings=()
     [ "$run" = untrained ] && settings=(--set epochs=0)
-    step mirror-model train --no-embed --store "$store" --run "$run" --split published --genes rfe \
+    step mirror-model train --no-embed --store "$store" --run "$run" --split published \
         --config "$here/tcga_brca.toml" "${settings[@]}"
     step mirror-model embed --store "$store" --run "$run"
     step mirror-eval subtype --store "$store" --run "$run"

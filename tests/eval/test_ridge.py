@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from mirror_data.errors import BadInput
 from mirror_eval.newton import Local, minimise
 from mirror_eval.ridge import Rotation, Scaler, choose_strength, deal, strengths
 
@@ -91,3 +92,11 @@ def test_minimise_survives_a_start_far_away():
         return Local(float(np.logaddexp(x, -x).sum()), np.tanh(x), lambda v: v / np.cosh(x) ** 2)
 
     np.testing.assert_allclose(minimise(local, np.array([3.0, -8.0]), np.ones(2)), 0, atol=1e-6)
+
+
+def test_too_few_patients_to_choose_a_strength_is_said_so():
+    def hopeless(_fit, _held_out):
+        return np.full(3, np.nan)
+
+    with pytest.raises(BadInput, match="NOT_ESTIMABLE"):
+        choose_strength(hopeless, np.array([0, 0, 1, 1]), np.array([1.0, 2.0, 3.0]))

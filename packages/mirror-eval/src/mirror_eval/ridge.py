@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from mirror_data.errors import BadInput
 
 HeldOutLosses = Callable[[np.ndarray, np.ndarray], np.ndarray]  # rows to fit on, rows held out -> loss a strength
 RELATIVE_STRENGTHS = tuple(10.0 ** (k / 2) for k in range(-4, 5))  # times the number of features
@@ -69,11 +70,21 @@ def choose_strength(held_out_losses: HeldOutLosses, parts: np.ndarray, candidate
         held_out_losses: of one part, for every candidate, (S,), summed over the held-out rows.
         parts: (n,) part of each row; each part is held out once.
         candidates: (S,) strengths to try, rising.
+
+    Raises:
+        BadInput: ``NOT_ESTIMABLE`` if a held-out part has no finite loss at any strength: there are too few patients.
     """
     losses = np.zeros(len(candidates))
     for part in np.unique(parts):
         losses += held_out_losses(np.flatnonzero(parts != part), np.flatnonzero(parts == part))
-    best = losses.min()
+    if not np.isfinite(losses).any():
+        raise BadInput(
+            "NOT_ESTIMABLE",
+            "there are too few patients or events to choose how strongly to regularise",
+            got=f"{len(parts)} patients to fit on",
+            hint="use fewer folds, or more patients",
+        )
+    best = np.nanmin(losses)
     return float(max(candidates[losses <= best + 1e-9 * abs(best)]))
 
 
