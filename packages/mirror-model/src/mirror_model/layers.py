@@ -6,6 +6,8 @@ A mask is True where a token counts; tokens that do not count never reach those 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
@@ -44,7 +46,7 @@ class ValueConvolution(nn.Module):
         return mixed.transpose(1, 2).reshape(B, T, D)
 
 
-class Attention(nn.Module):
+class Attention(nn.Module, ABC):
     """What both kinds of attention share: projections and the convolution of the values (B, T, D) -> (B, T, D)."""
 
     def __init__(self, dim: int, heads: int, value_kernel: int, dropout: float) -> None:
@@ -69,12 +71,13 @@ class Attention(nn.Module):
         B, T, D = x.shape
         return x.view(B, T, self.heads, D // self.heads).transpose(1, 2)  # (B, H, T, d)
 
+    @abstractmethod
     def mix(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        raise NotImplementedError
+        """Values mixed by attention, (B, H, T, d) each -> (B, H, T, d)."""
 
+    @abstractmethod
     def cls_weights(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Weight of every token in the CLS token's update, mean over heads: (B, T), not negative, sums to 1."""
-        raise NotImplementedError
 
 
 class ExactAttention(Attention):
