@@ -77,6 +77,12 @@ def make_slide(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def tissue() -> np.ndarray:
+    """The pixels that `make_slide` writes if it is given none."""
+    return tissue_pixels()
+
+
+@pytest.fixture
 def tag_offset() -> Callable[[Path, int, int], int]:
     """Where the 12 bytes of a tag's entry stand in a classic little-endian TIFF: ``tag_offset(path, page, tag)``."""
 

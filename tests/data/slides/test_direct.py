@@ -335,6 +335,8 @@ def test_levels_of_an_ome_tiff(tmp_path, compression):
             expected = theirs.read_region(index, 0, 0, level.width + 9, level.height + 9)
             np.testing.assert_array_equal(ours.read_region(index, 0, 0, level.width + 9, level.height + 9), expected)
         ours.release()
+    with open_fastest(nested) as opened:  # tifffile chains the subdirectories that it lists: no loop
+        assert (opened.reason, len(opened.reader.levels)) == (None, 3)
 
 
 def test_subdirectories_that_are_no_levels_are_left_out(tmp_path):

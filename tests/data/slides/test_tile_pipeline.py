@@ -65,7 +65,7 @@ def test_records_of_a_slide(make_slide, store_url, options):
     assert slide.thumbnail.shape[:2] == slide.tissue.shape
     tiling = read_tiling(store, slide.slide_id, TILING)
     assert (tiling.rows, tiling.tile_px, tiling.mpp, tiling.read_level) == (outcome.tiles, 128, 0.5, 0)
-    assert tiling.parameters == {"candidates": 9 * 7}
+    assert tiling.parameters == {"found": {"candidates": 9 * 7, "transparent_px": 0}}
     assert tiling.coords is not None
     assert set(map(tuple, tiling.coords.tolist())) >= {(256, 256), (512, 512)}
     assert not set(map(tuple, tiling.coords.tolist())) & {(0, 0), (1024, 768)}
@@ -74,6 +74,21 @@ def test_records_of_a_slide(make_slide, store_url, options):
     assert (features.precision, features.weights_sha256) == ("bf16", encoder_of(options.encoder, 1).weights_sha256)
     assert features.transform["size"] == encoder_of(options.encoder, 1).transform.size
     assert check(store).findings == ()
+
+
+def test_the_reader_is_recorded_with_the_reason(make_slide, tissue, store_url, options):
+    """A slide that only OpenSlide reads beside one that is read directly: equal features, another reader on record."""
+    opaque = np.full((*tissue.shape[:2], 1), 255, np.uint8)
+    for name, content in (("direct", tissue), ("left", np.concatenate([tissue, opaque], axis=2))):
+        tile_slide(job_of(make_slide(f"{name}.svs", content, compression="deflate"), store_url, options))
+    store = open_store(store_url)
+    direct, left = (read_slide(store, name).reader for name in ("direct", "left"))
+    assert direct is not None
+    assert left is not None
+    assert direct.startswith("direct, checked against openslide 4.")
+    assert left.startswith("openslide 4.")
+    assert left.endswith("(not read directly: 4 channels)")
+    assert np.array_equal(*(read_features(store, name, TILING, NAME).values for name in ("direct", "left")))
 
 
 def test_features_are_those_of_the_tiles(make_slide, store_url, options):
@@ -207,7 +222,8 @@ def test_every_tile_is_encoded_once_and_in_order(make_slide, ramp, count):
     tiling = Tiling("slide", "t", count, coords, tile_px=16, mpp=0.5, tile_px_level0=16.0, read_level=0)
     told: list[int] = []
     with open_slide(make_slide(pixels=ramp(256, 256), compression="deflate", levels=1)) as reader:
-        values = encode_tiles(reader, tiling, TopLeft(), batch_size=8, report=told.append)  # type: ignore[arg-type]
+        encoded = encode_tiles(reader, tiling, TopLeft(), batch_size=8, report=told.append)  # type: ignore[arg-type]
+    values = encoded.features
     assert values.dtype == np.float16
     assert np.array_equal(values, coords.astype(np.float16))
     assert sum(told) == count

@@ -10,10 +10,12 @@ from mirror_data.slides.tissue import (
     TissueParameters,
     find_tissue,
     hsv_saturation,
+    median_3x3,
     overview_level,
     read_overview,
     tissue_mask,
 )
+from scipy import ndimage
 
 PARAMETERS = TissueParameters()
 PINK = (200, 120, 170)  # saturation 102
@@ -39,6 +41,13 @@ def test_a_slide_full_of_tissue_stays_whole():
     mask, threshold = tissue_mask(pixels, 8.0, PARAMETERS)
     assert threshold == PARAMETERS.most_saturation
     assert mask.all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 6), (2, 2), (7, 1), (61, 47)])
+def test_median_is_scipys(shape):
+    for high in (3, 256):  # with ties and without
+        image = np.random.default_rng(0).integers(0, high, shape, dtype=np.uint8)
+        assert np.array_equal(median_3x3(image), ndimage.median_filter(image, 3))
 
 
 def test_square_of_tissue():

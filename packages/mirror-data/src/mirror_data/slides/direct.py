@@ -46,6 +46,14 @@ class Opened:
     reader: DirectReader | OpenSlideReader
     reason: str | None
 
+    def __enter__(self) -> Opened:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.reader.close()
+
 
 def open_fastest(path: Path, *, stated_mpp: float | None = None, mpp_override: float | None = None) -> Opened:
     """Open a slide for the direct reader, or for OpenSlide where that declines; takes and raises as `open_slide`."""

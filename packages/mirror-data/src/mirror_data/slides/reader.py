@@ -72,10 +72,12 @@ class SlideReader(Protocol):
     mpp: float  # micrometres per level-0 pixel
     mpp_source: str
     properties: Mapping[str, str]  # allow-listed
-    transparent: int  # pixels read so far that were composed on white
 
     @property
     def size(self) -> tuple[int, int]: ...  # width, height at level 0
+
+    @property
+    def transparent(self) -> int: ...  # pixels read so far that were composed on white
 
     def read_region(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray: ...
 

@@ -84,19 +84,23 @@ class _Walker:
         return None
 
     def walk(self) -> tuple[Directory, ...] | None:
-        seen: set[int] = set()
+        chain: set[int] = set()  # directories reached from the header
+        below: set[int] = set()  # subdirectories
         found: list[Directory] = []
-        waiting = [self.first]
+        waiting: list[tuple[int, set[int]]] = [(self.first, chain)]
         while waiting:
-            offset = waiting.pop(0)
-            if offset in seen:
+            offset, kind = waiting.pop(0)
+            if kind is below and offset in below:
+                continue  # some writers chain the subdirectories that they also list
+            if offset in chain or offset in below:
                 raise BadSlide("CORRUPT", "the file's TIFF directories form a loop", file=self.path)
-            seen.add(offset)
+            kind.add(offset)
             tags, following, children = self._directory(offset)
             if not found and _NDPI_MARK in tags:
                 return None
             found.append(_to_directory(tags))
-            waiting += [*([following] if following else []), *children]
+            waiting += [(following, kind)] if following else []
+            waiting += [(child, below) for child in children]
         return tuple(found)
 
     def _directory(self, offset: int) -> tuple[dict[int, np.ndarray], int, list[int]]:
