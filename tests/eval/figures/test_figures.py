@@ -16,7 +16,8 @@ from mirror_eval.figures.curves import (
     roc_panel,
     scores_panel,
 )
-from mirror_eval.figures.maps import gene_panel, overlap_panel, scatter_panel, similarity_panel
+from mirror_eval.figures.genes import gene_panel, selection_panel, spread_panel
+from mirror_eval.figures.maps import overlap_panel, scatter_panel, similarity_panel
 from mirror_eval.figures.slides import attention_map, attention_panel, thumbnail_panel
 from mirror_eval.figures.theme import BLUE, GREY, PALETTE, VARIABLES, Drawing, class_styles, drawing, to_svg
 from mirror_eval.kaplan_meier import kaplan_meier
@@ -119,12 +120,15 @@ def test_every_other_panel_is_well_formed(count):
         scatter_panel("scatter", EVIL, rng.normal(size=(12, 2)), labels, rng.random(12) < 0.5, classes, "alt"),
         similarity_panel("similarity", EVIL, rng.normal(size=(12, 12)), sizes, "alt"),
         gene_panel("genes", rng.normal(size=(4, 12)), [EVIL, "B", "C", "D"], sizes, [True, False] * 2, "alt"),
+        spread_panel("spread", rng.normal(size=(2, 12)), [EVIL, "B"], labels, classes, EVIL, "alt"),
+        selection_panel("curve", np.array([9, 3, 1]), np.array([0.5, 0.9, 0.7]), np.full(3, 0.1), 3, EVIL, "alt"),
         overlap_panel("overlap", ["slide", "RNA"], [((True, True), 9), ((True, False), 3)], "alt"),
     ]
     for panel in panels:
         assert ElementTree.fromstring(panel.svg).attrib["aria-label"] == "alt"
         assert any(EVIL in text for text in texts(panel)) or panel.name == "overlap"
     assert "9" in texts(panels[-1])
+    assert "3 genes, 0.900" in texts(panels[-2])  # the best of the sizes, whatever their order
 
 
 def test_attention_lies_where_the_tiles_are():

@@ -167,7 +167,15 @@ def test_ids_are_text_and_never_markup(full_report, page):
 def test_downloads_hold_the_data_and_defuse_formulas(page):
     files = {a["download"]: a["href"] for a in page.all("a") if "download" in a}
     decoded = {name: base64.b64decode(href.split("base64,")[1]).decode() for name, href in files.items()}
-    assert {"subtype-scores.csv", "roc.csv", "kaplan-meier.csv", "umap.csv", "gene-heatmap.csv"} <= set(decoded)
+    assert {
+        "subtype-scores.csv",
+        "roc.csv",
+        "kaplan-meier.csv",
+        "umap.csv",
+        "gene-heatmap.csv",
+        "gene-spread.csv",
+        "gene-curve.csv",
+    } <= set(decoded)
     assert decoded["subtype-scores.csv"].splitlines()[0] == (
         "modality,metric,mean,sd_over_folds,low,high,fold_0,fold_1,fold_2"
     )

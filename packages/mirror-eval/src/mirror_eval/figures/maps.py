@@ -1,11 +1,11 @@
-"""Maps: scatter of embeddings, similarity matrix, expression heatmap, who has what."""
+"""Maps: scatter of embeddings, similarity matrix, who has what."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.colors import LinearSegmentedColormap
 
 from mirror_eval.figures.theme import (
     BLUE,
@@ -78,46 +78,6 @@ def _colour_bar(figure, image, axes, label: str) -> None:
     bar.ax.tick_params(length=0)
     for artist in bar.ax.collections:
         artist.set_rasterized(True)
-
-
-def gene_panel(
-    name: str,
-    values: np.ndarray,
-    genes: Sequence[str],
-    sizes: Sequence[tuple[str, int]],
-    marked: Sequence[bool],
-    alt: str,
-) -> Drawing:
-    """Standardised expression (genes, patients), patients ordered by class under a strip that names the classes.
-
-    Args:
-        marked: genes whose names are starred (the cancer-gene list).
-    """
-    with drawing(7.4, 0.75 + 0.155 * len(genes)) as figure:
-        strip, axes = figure.subplots(2, 1, height_ratios=(1, max(len(genes), 4) * 0.75), sharex=True)
-        image = axes.imshow(values, cmap=DIVERGING, norm=Normalize(-2.5, 2.5), interpolation="none", aspect="auto")
-        names = [f"{gene} *" if star else gene for gene, star in zip(genes, marked, strict=True)]
-        axes.set_yticks(np.arange(len(genes)), labels=names, fontsize=7.5, color=INK)
-        axes.tick_params(length=0)
-        axes.set_xticks([])
-        axes.grid(visible=False)
-        start = 0
-        for (label, count), (colour, _) in zip(sizes, class_styles([c for c, _ in sizes]).values(), strict=True):
-            strip.barh(0, count - 0.15, left=start - 0.425, height=0.5, color=colour, linewidth=0)
-            strip.text(start + count / 2 - 0.5, 0.42, label, ha="center", va="bottom", fontsize=8.5, color=INK)
-            start += count
-            if start < values.shape[1]:
-                axes.axvline(start - 0.5, color="#ffffff", linewidth=1.6)
-        strip.set(ylim=(-0.3, 1.6))
-        strip.axis("off")
-        for side in axes.spines.values():
-            side.set_visible(False)
-        bar = figure.colorbar(image, ax=[strip, axes], shrink=0.8, aspect=30, label="SD from the mean")
-        bar.outline.set_visible(False)
-        bar.ax.tick_params(length=0)
-        for artist in bar.ax.collections:
-            artist.set_rasterized(True)
-        return to_svg(figure, name, alt)
 
 
 def overlap_panel(name: str, sets: Sequence[str], rows: Sequence[tuple[tuple[bool, ...], int]], alt: str) -> Drawing:

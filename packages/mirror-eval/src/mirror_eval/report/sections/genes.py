@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from mirror_data.store import Expression, GeneSelection
 
-from mirror_eval.figures.maps import gene_panel
+from mirror_eval.figures.genes import gene_panel, selection_panel, spread_panel
 from mirror_eval.report.blocks import Absent, Block, Cell, Figure, Section, Table, count, csv_text, number
 from mirror_eval.report.evidence import Evidence, Missing
 
 GENES_SHOWN = 40
 GENES_LISTED = 25
+GENES_SPREAD = 10
 
 
 def genes(evidence: Evidence) -> Section:
@@ -38,6 +39,8 @@ def genes(evidence: Evidence) -> Section:
         blocks.append(Absent("Heatmap of genes", "Fewer than two subtypes are known, so no gene can part them."))
     else:
         blocks += _heatmap(evidence, selection, expression)
+        blocks.append(_spread(evidence, selection, expression))
+    blocks += _curve(selection)
     return Section("genes", "Selected genes", lead, tuple(blocks))
 
 
@@ -92,6 +95,49 @@ def _heatmap(evidence: Evidence, selection: GeneSelection, expression: Expressio
         "(standardised by the training patients' mean and deviation). * on the cancer-gene list."
     )
     return [Figure("gene-heatmap", caption, (panel,), csv=csv_text(table)), _table(selection, kept, f, expression)]
+
+
+def _spread(evidence: Evidence, selection: GeneSelection, expression: Expression) -> Block:
+    """The kept cancer genes that vary most between the training patients, by subtype."""
+    fitted = np.isin(np.array(expression.patient_ids), selection.fitted_on)
+    column = {gene: k for k, gene in enumerate(expression.gene_ids)}
+    listed = {gene for gene, flag in zip(selection.gene_ids, selection.cancer, strict=True) if flag}
+    genes = [gene for gene in selection.kept if gene in listed and gene in column]
+    if not genes or not fitted.any():
+        return Absent("Most variable cancer genes", "No gene was kept from a list of cancer genes.")
+    values = expression.values[:, [column[gene] for gene in genes]].astype(float)  # (patients, genes)
+    variance = values[fitted].var(axis=0)
+    most = sorted(range(len(genes)), key=lambda k: (-variance[k], genes[k]))[:GENES_SPREAD]
+    known = [row for row, patient in enumerate(expression.patient_ids) if patient in evidence.subtype_of]
+    labels = [evidence.subtype_of[expression.patient_ids[row]] for row in known]
+    names = [expression.symbols[column[genes[k]]] or genes[k] for k in most]
+    shown = values[known][:, most].T  # (genes, patients)
+    alt = f"Expression of {len(most)} cancer genes in {len(known)} patients, by subtype."
+    panel = spread_panel("gene-spread", shown, names, labels, sorted(set(labels)), expression.unit, alt)
+    caption = (
+        f"The {len(most)} kept genes of the cancer-gene list whose expression varies most between the training "
+        f"patients of fold {selection.fold}. Boxes: quartiles and median of all patients with RNA; whiskers reach 1.5 "
+        "times the quartiles' distance."
+    )
+    table = pd.DataFrame(shown.T, columns=names).assign(subtype=labels)
+    table.insert(0, "patient_id", [expression.patient_ids[row] for row in known])
+    return Figure("gene-spread", caption, (panel,), csv=csv_text(table))
+
+
+def _curve(selection: GeneSelection) -> list[Block]:
+    """Score by number of genes inside the training part; nothing if the elimination was not cross-validated."""
+    curve, chosen = selection.curve, int((selection.ranking == 1).sum())
+    if not {"genes", "score", "sd"} <= set(curve) or chosen not in set(curve["genes"].astype(int)):
+        return []
+    sizes, score, sd = (curve[name].to_numpy(dtype=float) for name in ("genes", "score", "sd"))
+    what = str(selection.parameters.get("scoring", "score"))
+    alt = f"Cross-validated {what} by number of genes; {chosen} genes were chosen."
+    panel = selection_panel("gene-curve", sizes, score, sd, chosen, what, alt)
+    caption = (
+        "Recursive elimination, cross-validated within the training patients; the band is one standard deviation over "
+        "the inner folds. This score chose the number of genes, so it is not an estimate for new patients."
+    )
+    return [Figure("gene-curve", caption, (panel,), csv=csv_text(curve))]
 
 
 def _by_pattern(matrix: np.ndarray) -> np.ndarray:
