@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mirror_data import store as stores
-from mirror_data.errors import BadInput, Exit
+from mirror_data.errors import BadInput, BadSlide, Exit
 from mirror_data.progress import progress
 from mirror_data.runner import Failure, Result, failure_rows, run_units
 from mirror_data.slides.encoders import load_encoder
 from mirror_data.slides.pipeline import SlideJob, SlideOutcome, TileOptions, encoder_of, tile_slide
+from mirror_data.slides.reader import check_file
 from mirror_data.slides.sources import Sources, find_slides, read_slides_table
 from mirror_data.store.schema import PRIVATE
 
@@ -71,7 +72,7 @@ def tile_slides(
     paths = [Path(slide) for slide in slides]
     _check_apart(paths, store_url)
     sources = find_slides(paths, read_slides_table(Path(slides_table)) if slides_table is not None else ())
-    if sources.slides:
+    if any(_is_file(source.path) for source in sources.slides):  # loading an encoder takes seconds
         _check_encoder(options, workers)
     store = stores.create_store(store_url)
     results = _run(sources, store_url, options, workers)
@@ -80,6 +81,15 @@ def tile_slides(
     outcomes = tuple(result.outcome for result in results if result.outcome is not None)
     seconds = time.monotonic() - started
     return TileReport(outcomes, failures, _exit(results, failures), sources.unlisted, sources.unused, seconds)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a slide can be read at all; its unit says why if not."""
+    try:
+        check_file(path)
+    except BadSlide:
+        return False
+    return True
 
 
 def _check_encoder(options: TileOptions, workers: int) -> None:
