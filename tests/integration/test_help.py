@@ -11,7 +11,19 @@ import pytest
 
 BINARIES = Path(sys.executable).parent
 COMMANDS = {
-    "mirror-data": ("", "tile", "expression", "outcomes", "split", "genes", "import", "check", "info", "demo"),
+    "mirror-data": (
+        "",
+        "tile",
+        "expression",
+        "outcomes",
+        "split",
+        "genes",
+        "import",
+        "geojson",
+        "check",
+        "info",
+        "demo",
+    ),
     "mirror-model": ("", "train", "embed"),
     "mirror-eval": ("", "subtype", "cindex", "report"),
 }

@@ -9,7 +9,7 @@ import click
 
 from mirror_data.cli.app import run
 
-COMMANDS = ("tile", "expression", "outcomes", "split", "genes", "import", "check", "info", "demo")
+COMMANDS = ("tile", "expression", "outcomes", "split", "genes", "import", "geojson", "check", "info", "demo")
 
 
 class Commands(click.Group):
