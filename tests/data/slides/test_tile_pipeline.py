@@ -16,7 +16,8 @@ from mirror_data.errors import BadInput, BadSlide, Busy, Exit, StoreError
 from mirror_data.slides.batch import tile_slides
 from mirror_data.slides.encoders import EncoderSpec, load_encoder
 from mirror_data.slides.grid import GridParameters, read_tile
-from mirror_data.slides.pipeline import SlideJob, TileOptions, encoder_of, tile_slide
+from mirror_data.slides.options import TileOptions
+from mirror_data.slides.pipeline import SlideJob, encoder_of, tile_slide
 from mirror_data.slides.reader import open_slide
 from mirror_data.slides.sources import find_slides
 from mirror_data.slides.stream import encode_tiles
@@ -358,7 +359,7 @@ KILLED = """
     from mirror_data.slides.batch import tile_slides
     from mirror_data.slides.encoders import EncoderSpec
     from mirror_data.slides.grid import GridParameters
-    from mirror_data.slides.pipeline import TileOptions
+    from mirror_data.slides.options import TileOptions
     from mirror_data.store.files import LocalFiles
 
     slide, folder, weights, step = sys.argv[1:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from mirror_data.errors import BadInput
@@ -9,6 +11,7 @@ from mirror_data.slides.reader import Level, open_slide
 from mirror_data.slides.tissue import (
     TissueParameters,
     find_tissue,
+    hole_limit,
     hsv_saturation,
     median_3x3,
     overview_level,
@@ -57,6 +60,20 @@ def test_square_of_tissue():
     expected = np.zeros_like(mask)
     expected[50:150, 100:200] = 1
     assert (mask != expected).sum() <= 8  # the corners, which the median rounds
+
+
+def test_glass_at_the_edge_is_no_hole():
+    pixels = np.empty((100, 100, 3), np.uint8)
+    pixels[:] = PINK
+    pixels[:10, :10] = 242  # 6,400 um2 in the corner
+    pixels[50:60, 50:60] = 242  # the same inside
+    mask, _ = tissue_mask(pixels, 8.0, PARAMETERS)
+    assert not mask[:8, :8].any()
+    assert mask[50:60, 50:60].all()
+    kept, _ = tissue_mask(pixels, 8.0, replace(PARAMETERS, most_hole_um2=hole_limit("keep")))
+    assert not kept[52:58, 52:58].any()
+    with pytest.raises(BadInput, match="BAD_OPTION"):
+        hole_limit("some")
 
 
 def test_specks_and_holes_by_area():

@@ -27,6 +27,31 @@ from mirror_data.errors import Exit
     "--mpp-override", type=float, metavar="F", help="Micrometres per level-0 pixel of slides that do not say."
 )
 @click.option("--min-tissue", default=0.25, show_default=True, help="Least share of tissue in a tile.")
+@click.option("--overlap", default=0, show_default=True, help="Pixels that neighbouring tiles share.")
+@click.option(
+    "--border",
+    type=click.Choice(["inside", "pad"]),
+    default="inside",
+    show_default=True,
+    help="Tiles wholly on the slide; or also those that reach over its edge, filled up with white.",
+)
+@click.option(
+    "--holes",
+    type=click.Choice(["small", "fill", "keep"]),
+    default="small",
+    show_default=True,
+    help="Holes in the tissue that count as tissue: small ones (below 0.016 mm2), all, or none.",
+)
+@click.option("--regions", metavar="PATH", help="QuPath GeoJSON: a folder with SLIDE.geojson a slide, or one file.")
+@click.option("--region-class", "classes", multiple=True, metavar="NAME", help="Only regions of this class (repeat).")
+@click.option("--qc", is_flag=True, help="Leave out tiles that are empty, out of focus or drawn over.")
+@click.option(
+    "--stain",
+    type=click.Choice(["none", "macenko", "reinhard"]),
+    default="none",
+    show_default=True,
+    help="Stain normalisation, fitted to each slide, before encoding.",
+)
 @click.option("--workers", default=1, show_default=True, help="Slides worked on at once, each in its own process.")
 @click.option("--batch-size", default=32, show_default=True, help="Tiles the encoder sees at once.")
 @click.option(
@@ -44,6 +69,13 @@ def command(
     mpp: float,
     mpp_override: float | None,
     min_tissue: float,
+    overlap: int,
+    border,
+    holes: str,
+    regions: str | None,
+    classes: tuple[str, ...],
+    qc: bool,
+    stain,
     workers: int,
     batch_size: int,
     precision: str,
@@ -57,14 +89,23 @@ def command(
     status 3 if a slide failed: it is listed in .mirror/failures.jsonl of the store, and the others are done.
     """
     from dataclasses import asdict
+    from pathlib import Path
 
     from mirror_data.slides.batch import FAILURES, tile_slides
     from mirror_data.slides.encoders import EncoderSpec
     from mirror_data.slides.grid import GridParameters
-    from mirror_data.slides.pipeline import TileOptions
+    from mirror_data.slides.options import RegionOptions, TileOptions
+    from mirror_data.slides.quality import QualityParameters
+    from mirror_data.slides.tissue import TissueParameters, hole_limit
 
+    if classes and regions is None:
+        raise click.UsageError("--region-class needs --regions")
     options = TileOptions(
-        grid=GridParameters(tile_px, mpp, min_tissue),
+        grid=GridParameters(tile_px, mpp, min_tissue, overlap, border),
+        tissue=TissueParameters(most_hole_um2=hole_limit(holes)),
+        regions=None if regions is None else RegionOptions(Path(regions), classes),
+        quality=QualityParameters() if qc else None,
+        stain=stain,
         encoder=EncoderSpec(encoder, weights, precision),
         mpp_override=mpp_override,
         batch_size=batch_size,
@@ -78,15 +119,15 @@ def command(
         for slide in report.slides
     ]
     total = f"{report.done} slides tiled, {report.skipped} skipped, {len(report.failures)} failed"
-    lines.append(f"{total}; {report.new_tiles} tiles in {report.seconds:.1f} s; {options.grid.name}, {encoder}")
+    lines.append(f"{total}; {report.new_tiles} tiles in {report.seconds:.1f} s; {options.tiling}, {options.features}")
     if slides_table is not None:
         lines.append(f"slides table: {report.unlisted} slides not in it, {report.unused} rows for no slide given")
     if report.failures:
         lines.append(f"what failed is listed in {store_url}/{FAILURES}")
     result = asdict(report) | {
         "store": store_url,
-        "tiling": options.grid.name,
-        "encoder": encoder,
+        "tiling": options.tiling,
+        "encoder": options.features,
         "done": report.done,
         "skipped": report.skipped,
         "tiles": report.new_tiles,

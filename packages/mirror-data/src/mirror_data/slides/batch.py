@@ -13,8 +13,10 @@ from mirror_data.errors import BadInput, BadSlide, Exit
 from mirror_data.progress import progress
 from mirror_data.runner import Failure, Result, failure_rows, run_units
 from mirror_data.slides.encoders import load_encoder
-from mirror_data.slides.pipeline import SlideJob, SlideOutcome, TileOptions, encoder_of, tile_slide
+from mirror_data.slides.options import TileOptions
+from mirror_data.slides.pipeline import SlideJob, SlideOutcome, encoder_of, tile_slide
 from mirror_data.slides.reader import check_file
+from mirror_data.slides.regions import check_place
 from mirror_data.slides.sources import Sources, find_slides, read_slides_table
 from mirror_data.store.schema import PRIVATE
 
@@ -72,6 +74,8 @@ def tile_slides(
     paths = [Path(slide) for slide in slides]
     _check_apart(paths, store_url)
     sources = find_slides(paths, read_slides_table(Path(slides_table)) if slides_table is not None else ())
+    if options.regions is not None:
+        check_place(options.regions.place, len(sources.slides))
     if any(_is_file(source.path) for source in sources.slides):  # loading an encoder takes seconds
         _check_encoder(options, workers)
     store = stores.create_store(store_url)

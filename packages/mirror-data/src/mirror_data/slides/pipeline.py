@@ -8,45 +8,27 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from mirror_data import store as stores
-from mirror_data.errors import BadInput, BadSlide, StoreError
+from mirror_data.errors import BadSlide, StoreError
 from mirror_data.runner import usable_cores
 from mirror_data.slides.committed import FOUND, committed_slide, committed_tiling, is_current
 from mirror_data.slides.direct import Opened, open_fastest
 from mirror_data.slides.encoders import Encoder, EncoderSpec, load_encoder
-from mirror_data.slides.grid import GridParameters, lay_grid
+from mirror_data.slides.grid import lay_grid
+from mirror_data.slides.options import RegionOptions, TileOptions
+from mirror_data.slides.quality import Verdict, count_verdicts
 from mirror_data.slides.reader import SlideReader, check_file
-from mirror_data.slides.resolution import LEAST_MPP, MOST_MPP, is_plausible
+from mirror_data.slides.regions import Regions, qupath_origin, region_mask, regions_of
 from mirror_data.slides.sources import SlideSource
 from mirror_data.slides.stream import encode_tiles
 from mirror_data.slides.tissue import TissueParameters, find_tissue
+from mirror_data.slides.treatment import treatment_of
 from mirror_data.store import Features, Slide, Store, Tiling, schema
-
-
-@dataclass(frozen=True)
-class TileOptions:
-    """What decides the records of a slide, and how they are made."""
-
-    grid: GridParameters = field(default_factory=GridParameters)
-    tissue: TissueParameters = field(default_factory=TissueParameters)
-    encoder: EncoderSpec = field(default_factory=EncoderSpec)
-    mpp_override: float | None = None  # for slides that state no believable pixel size
-    batch_size: int = 32
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise BadInput("BAD_OPTION", "a batch needs at least one tile", key="--batch-size", got=self.batch_size)
-        if self.mpp_override is not None and not is_plausible(self.mpp_override, self.mpp_override):
-            expected = f"micrometres per pixel between {LEAST_MPP} and {MOST_MPP:g}"
-            raise BadInput(
-                "BAD_OPTION", "not a pixel size", key="--mpp-override", expected=expected, got=self.mpp_override
-            )
 
 
 @dataclass(frozen=True)
@@ -130,16 +112,17 @@ def _plan(store: Store, opened: Opened, source: SlideSource, options: TileOption
     new_slide = slide.tissue is None
     if new_slide:
         slide = _with_tissue(slide, opened.reader, options.tissue)
-    tiling = _bare_tiling(slide.slide_id, options)
+    regions = None if options.regions is None else _read_regions(opened.reader, source, options.regions)
+    tiling = _bare_tiling(slide.slide_id, options, regions)
     if not new_slide:
         tiling = committed_tiling(store, tiling, overwrite)
     new_tiling = tiling.coords is None
     if new_tiling:
-        tiling = _with_tiles(tiling, opened.reader, slide, options)
+        tiling = _with_tiles(tiling, opened.reader, slide, options, regions)
     features = Features(
         slide_id=slide.slide_id,
         tiling=tiling.name,
-        encoder=encoder.name,
+        encoder=options.features,
         values=np.zeros((0, encoder.width), np.float16),
         weights_sha256=encoder.weights_sha256,
         transform=encoder.transform.record(),
@@ -154,6 +137,7 @@ def _plan(store: Store, opened: Opened, source: SlideSource, options: TileOption
 def _bare_slide(opened: Opened, source: SlideSource, options: TileOptions) -> Slide:
     """The slide's record but for its tissue."""
     reader = opened.reader
+    origin = qupath_origin(reader.properties)
     return Slide(
         slide_id=source.slide_id,
         patient_id=source.patient_id,
@@ -165,6 +149,7 @@ def _bare_slide(opened: Opened, source: SlideSource, options: TileOptions) -> Sl
             "name": source.path.name,
             "size_bytes": source.path.stat().st_size,
             "quickhash": reader.properties.get("openslide.quickhash-1"),
+            **({"qupath_origin": list(origin)} if any(origin) else {}),
         },
         tissue_parameters=asdict(options.tissue),
     )
@@ -182,24 +167,37 @@ def _with_tissue(slide: Slide, reader: SlideReader, parameters: TissueParameters
     )
 
 
-def _bare_tiling(slide_id: str, options: TileOptions) -> Tiling:
+def _read_regions(reader: SlideReader, source: SlideSource, options: RegionOptions) -> Regions:
+    origin = qupath_origin(reader.properties)
+    return regions_of(options.place, source.slide_id, reader.size, classes=options.classes, origin=origin)
+
+
+def _bare_tiling(slide_id: str, options: TileOptions, regions: Regions | None) -> Tiling:
     """The tiling's record but for its tiles."""
     grid = options.grid
+    drawn = {} if regions is None else {"regions": regions.record()}
     return Tiling(
         slide_id=slide_id,
-        name=grid.name,
+        name=options.tiling,
         rows=0,
         coords=None,
         tile_px=grid.tile_px,
         mpp=grid.mpp,
+        overlap=grid.overlap,
         min_tissue=grid.min_tissue,
+        parameters=options.tiling_parameters() | drawn,
     )
 
 
-def _with_tiles(tiling: Tiling, reader: SlideReader, slide: Slide, options: TileOptions) -> Tiling:
+def _with_tiles(
+    tiling: Tiling, reader: SlideReader, slide: Slide, options: TileOptions, regions: Regions | None
+) -> Tiling:
     if slide.tissue is None or slide.tissue_mpp is None:
         raise StoreError("MISMATCH", "the slide in the store has no tissue mask", key=slide.slide_id)
-    grid = lay_grid(reader, slide.tissue, slide.tissue_mpp, options.grid)
+    mask = slide.tissue
+    if regions is not None:
+        mask = mask & region_mask(regions, (mask.shape[0], mask.shape[1]), slide.tissue_mpp / reader.mpp)
+    grid = lay_grid(reader, mask, slide.tissue_mpp, options.grid)
     return replace(
         tiling,
         rows=len(grid.coords),
@@ -211,16 +209,32 @@ def _with_tiles(tiling: Tiling, reader: SlideReader, slide: Slide, options: Tile
 
 
 def _encode(
-    plan: _Plan, reader: SlideReader, options: TileOptions, encoder: Encoder, report: Callable[[int], None]
+    plan: _Plan,
+    reader: SlideReader,
+    options: TileOptions,
+    encoder: Encoder,
+    report: Callable[[int], None],
 ) -> tuple[_Plan, np.ndarray]:
     """The features of a plan, and the plan with the tiles that were kept and what was found while reading them."""
+    treatment = treatment_of(options.grid.mpp, options.quality if plan.new_tiling else None)
     before = reader.transparent
-    encoded = encode_tiles(reader, plan.tiling, encoder, batch_size=options.batch_size, report=report)
+    encoded = encode_tiles(
+        reader, plan.tiling, encoder, batch_size=options.batch_size, treatment=treatment, report=report
+    )
     if plan.new_tiling:
-        found = {**plan.tiling.parameters[FOUND], "transparent_px": reader.transparent - before}
-        tiling = replace(plan.tiling, parameters={**plan.tiling.parameters, FOUND: found})
-        plan = replace(plan, tiling=tiling)
+        plan = replace(plan, tiling=_judged(plan.tiling, encoded.verdicts, reader.transparent - before))
     return plan, encoded.features
+
+
+def _judged(tiling: Tiling, verdicts: np.ndarray, transparent_px: int) -> Tiling:
+    """A tiling without the tiles that were not kept, and with the counts of what was found."""
+    if tiling.coords is None:
+        return tiling
+    found = {**tiling.parameters[FOUND], "transparent_px": transparent_px}
+    if "quality" in tiling.parameters:
+        found |= {"judged": len(verdicts), "dropped": count_verdicts(verdicts).dropped()}
+    coords = tiling.coords[verdicts == Verdict.KEPT]
+    return replace(tiling, rows=len(coords), coords=coords, parameters={**tiling.parameters, FOUND: found})
 
 
 def _commit(store: Store, plan: _Plan, values: np.ndarray, overwrite: bool) -> None:

@@ -33,6 +33,8 @@ from mirror_data.slides.tiff_layout import MAX_PIXELS, MAX_SIDE, Directory, read
 ALLOWED_PROPERTIES = (
     "aperio.AppMag",
     "aperio.MPP",
+    "openslide.bounds-x",
+    "openslide.bounds-y",
     "openslide.mpp-x",
     "openslide.mpp-y",
     "openslide.objective-power",

@@ -20,14 +20,14 @@ import numpy as np
 from mirror_data.errors import BadSlide
 from mirror_data.slides.encoders import Encoder
 from mirror_data.slides.grid import read_tile
+from mirror_data.slides.quality import Verdict
 from mirror_data.slides.reader import SlideReader
 from mirror_data.store import Tiling
 
 READERS = 2  # threads that decode
 AHEAD = 4  # batches that may lie read or in reading
-KEPT = 0  # verdict on a tile that is encoded
 
-Judge = Callable[[np.ndarray], np.ndarray]  # uint8 (B, H, H, 3) -> int (B,), 0 = keep, else why not
+Judge = Callable[[np.ndarray], np.ndarray]  # uint8 (B, H, H, 3) -> int (B,), a `Verdict` each
 Normaliser = Callable[[np.ndarray], np.ndarray]  # uint8 (B, H, H, 3) -> the same
 
 
@@ -43,7 +43,7 @@ class Treatment:
 class Encoded:
     """Features of the tiles that were kept, and the verdict on every tile read."""
 
-    features: np.ndarray  # float16 (N, P), N = number of verdicts that are `KEPT`
+    features: np.ndarray  # float16 (N, P), N = number of verdicts to keep
     verdicts: np.ndarray  # uint8 (M,), rows as the tiling's
 
 
@@ -129,7 +129,7 @@ def _read(
         found = np.zeros(len(rows), np.uint8)
         if treatment.judge is not None:
             found = treatment.judge(tiles).astype(np.uint8)
-            tiles, rows = tiles[found == KEPT], rows[found == KEPT]
+            tiles, rows = tiles[found == Verdict.KEPT], rows[found == Verdict.KEPT]
         if treatment.normalise is not None and len(tiles):
             tiles = treatment.normalise(tiles)
         return _Chunk(tiles, rows, found)

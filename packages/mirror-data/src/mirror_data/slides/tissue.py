@@ -15,6 +15,7 @@ import numpy as np
 from mirror_data.errors import BadInput, BadSlide
 from mirror_data.slides.reader import Level, SlideReader
 
+LARGEST_UM2 = 1e10  # ten times a slide's glass
 BLOCK_PX = 2048  # side of what is decoded at once: memory does not grow with the slide
 
 
@@ -36,6 +37,19 @@ class TissueParameters:
         sound = self.mpp > 0 and self.max_pixels > 0 and 0 <= self.least_saturation <= self.most_saturation <= 255
         if not sound or min(self.median_um, self.closing_um, self.least_piece_um2, self.most_hole_um2) < 0:
             raise BadInput("BAD_OPTION", "tissue parameters must be positive, and the least not above the most")
+
+
+def hole_limit(holes: str) -> float:
+    """``most_hole_um2`` for what a user may say of holes: those that are "small" count as tissue, all ("fill"), none
+    ("keep").
+
+    Raises:
+        BadInput: ``BAD_OPTION``.
+    """
+    limits = {"small": TissueParameters.most_hole_um2, "fill": LARGEST_UM2, "keep": 0.0}
+    if holes not in limits:
+        raise BadInput("BAD_OPTION", "unknown policy", key="--holes", expected=", ".join(limits), got=holes)
+    return limits[holes]
 
 
 @dataclass(frozen=True)
@@ -126,8 +140,7 @@ def tissue_mask(pixels: np.ndarray, mpp: float, parameters: TissueParameters) ->
     mask = (saturation > threshold).astype(np.uint8)
     mask = ndimage.grey_closing(mask, (closing, closing), mode="nearest")
     mask = _drop_small(mask, parameters.least_piece_um2 / mpp**2)
-    mask = 1 - _drop_small(1 - mask, parameters.most_hole_um2 / mpp**2)
-    return mask, threshold
+    return _fill_holes(mask, parameters.most_hole_um2 / mpp**2), threshold
 
 
 def hsv_saturation(pixels: np.ndarray, least_value: int) -> np.ndarray:
@@ -180,3 +193,15 @@ def _drop_small(mask: np.ndarray, least_pixels: float) -> np.ndarray:
     kept = areas >= least_pixels
     kept[0] = False
     return kept[pieces].astype(np.uint8)
+
+
+def _fill_holes(mask: np.ndarray, most_pixels: float) -> np.ndarray:
+    """``mask`` with its holes of fewer pixels filled. Glass that touches the slide's edge is no hole."""
+    from scipy import ndimage
+
+    pieces, _ = ndimage.label(mask == 0)
+    filled = np.bincount(pieces.ravel()) < most_pixels
+    edges = (pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1])
+    filled[np.unique(np.concatenate(edges))] = False
+    filled[0] = False  # the tissue itself, which stays what it is
+    return mask | filled[pieces]
