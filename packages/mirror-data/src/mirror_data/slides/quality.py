@@ -169,17 +169,31 @@ def _sums(channel: np.ndarray, factor: int, step: int) -> np.ndarray:
     return total
 
 
+def has_ink_colour(pixels: np.ndarray) -> np.ndarray:
+    """Which pixels have the colour of green, teal or blue ink.
+
+    Args:
+        pixels: uint8 (..., 3), RGB.
+
+    Returns:
+        bool (...).
+    """
+    red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
+    return _coloured_ink(_Colours(red, green, blue), 1)
+
+
 def _ink(colours: _Colours, levels: int) -> np.ndarray:
-    """Pixels in the colours of green, blue and black ink; ``levels`` is what one grey level comes to in a sum."""
-    red, green, blue = colours.red, colours.green, colours.blue
+    """Pixels in the colours of any ink; ``levels`` is what one grey level comes to in a sum."""
     value = colours.value
-    bluer = (blue - red > INK_BLUE_OVER_RED * levels) & (red < INK_RED_TO_BLUE * blue)
     dark_grey = (value < GREY_BLACK_VALUE * levels) & (4 * colours.chroma < value)
-    return (
-        (green - red > INK_GREEN_OVER_RED * levels)
-        | (bluer & (red - green <= INK_RED_OVER_GREEN * levels))
-        | (((value < BLACK_VALUE * levels) | dark_grey) & (value >= FRAME_VALUE * levels))
-    )
+    black = ((value < BLACK_VALUE * levels) | dark_grey) & (value >= FRAME_VALUE * levels)
+    return _coloured_ink(colours, levels) | black
+
+
+def _coloured_ink(colours: _Colours, levels: int) -> np.ndarray:
+    red, green, blue = colours.red, colours.green, colours.blue
+    bluer = (blue - red > INK_BLUE_OVER_RED * levels) & (red < INK_RED_TO_BLUE * blue)
+    return (green - red > INK_GREEN_OVER_RED * levels) | (bluer & (red - green <= INK_RED_OVER_GREEN * levels))
 
 
 def _is_coloured(colours: _Colours, levels: int) -> np.ndarray:
