@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 from mirror_data.cli.app import run
 from mirror_data.cli.main import cli
-from mirror_data.errors import StoreError
+from mirror_data.errors import BadSlide, StoreError
+from mirror_data.slides.direct import open_fastest
 from mirror_data.slides.grid import GridParameters
 from mirror_data.slides.options import RegionOptions, TileOptions
-from mirror_data.slides.pipeline import SlideJob, SlideOutcome, tile_slide
+from mirror_data.slides.pipeline import SlideJob, SlideOutcome, encoder_of, tile_slide
 from mirror_data.slides.quality import QualityParameters
 from mirror_data.slides.sources import find_slides
-from mirror_data.store import check, create_store, open_store, read_features, read_tiling
+from mirror_data.slides.stain import colour_map
+from mirror_data.slides.stream import read_tiles
+from mirror_data.slides.treatment import fit_slide
+from mirror_data.store import check, create_store, open_store, read_features, read_slide, read_tiling
 from PIL import Image, ImageFilter
 
 
@@ -150,3 +154,42 @@ def test_wrong_options(make_slide, tiny_encoder, tmp_path, capsys, monkeypatch, 
     else:
         rows = [json.loads(line) for line in (tmp_path / "cohort.zarr/.mirror/failures.jsonl").read_text().splitlines()]
         assert {row["id"]: row["code"] for row in rows} == {"a": "BAD_REGIONS", "b": "NOT_FOUND"}
+
+
+@pytest.mark.parametrize("method", ["macenko", "reinhard"])
+def test_stain_is_fitted_to_the_slide_and_recorded(make_slide, store_url, options, method):
+    slide = make_slide()
+    plain, normalised = options, replace(options, stain=method)
+    tile(slide, store_url, plain)
+    tile(slide, store_url, normalised)
+    assert normalised.features == f"timm:test_resnet+{method}"
+    store = open_store(store_url)
+    before, after = (read_features(store, "slide", o.tiling, o.features) for o in (plain, normalised))
+    found = after.transform["stain"]["found"]
+    assert after.transform["stain"]["method"] == found["method"] == method
+    with open_fastest(slide) as opened:
+        tiles = read_tiles(opened.reader, read_tiling(store, "slide", plain.tiling), np.arange(8))
+        fitted = fit_slide(
+            opened.reader, read_slide(store, "slide"), read_tiling(store, "slide", plain.tiling), normalised
+        )
+    assert fitted is not None
+    assert json.loads(json.dumps(fitted.record())) == found
+    encoder = encoder_of(options.encoder, 1)
+    assert np.array_equal(after.values[:8], encoder(colour_map(fitted)(tiles)).astype(np.float16))
+    assert not np.array_equal(after.values, before.values)
+    assert tile(slide, store_url, normalised).skipped
+    assert check(store).findings == ()
+
+
+def test_a_slide_without_two_stains_fails_by_name(make_slide, store_url, options, tissue):
+    amount = 3 * (1 - tissue.mean(axis=2, keepdims=True) / 244)
+    one_stain = 244 * np.exp(-amount * [0.65, 0.70, 0.29])
+    slide = make_slide(pixels=one_stain.astype(np.uint8), compression="deflate")
+    with pytest.raises(BadSlide, match="STAIN_NOT_FOUND"):
+        tile(slide, store_url, replace(options, stain="macenko"))
+    assert not open_store(store_url).keys("slides")
+
+
+def test_glass_needs_no_stain(make_slide, store_url, options):
+    glass = np.full((900, 1200, 3), 244, np.uint8)
+    assert tile(make_slide(pixels=glass), store_url, replace(options, stain="macenko")).tiles == 0

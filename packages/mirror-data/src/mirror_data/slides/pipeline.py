@@ -10,6 +10,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from mirror_data.slides.regions import Regions, qupath_origin, region_mask, regi
 from mirror_data.slides.sources import SlideSource
 from mirror_data.slides.stream import encode_tiles
 from mirror_data.slides.tissue import TissueParameters, find_tissue
-from mirror_data.slides.treatment import treatment_of
+from mirror_data.slides.treatment import StainFit, fit_slide, stain_record, treatment_of
 from mirror_data.store import Features, Slide, Store, Tiling, schema
 
 
@@ -125,13 +126,18 @@ def _plan(store: Store, opened: Opened, source: SlideSource, options: TileOption
         encoder=options.features,
         values=np.zeros((0, encoder.width), np.float16),
         weights_sha256=encoder.weights_sha256,
-        transform=encoder.transform.record(),
+        transform=_transform(encoder, options),
         precision=encoder.precision,
     )
     asked = {name: getattr(features, name) for name in ("encoder", "weights_sha256", "transform", "precision")}
     path = schema.features(slide.slide_id, tiling.name, features.encoder)
     present = not new_tiling and is_current(store, path, asked, overwrite)
     return _Plan(slide, new_slide, tiling, new_tiling, features, present and not overwrite)
+
+
+def _transform(encoder: Encoder, options: TileOptions, stain: StainFit | None = None) -> dict[str, Any]:
+    """What is done to a tile before the encoder sees it."""
+    return {**encoder.transform.record(), **stain_record(options.stain, stain)}
 
 
 def _bare_slide(opened: Opened, source: SlideSource, options: TileOptions) -> Slide:
@@ -216,11 +222,13 @@ def _encode(
     report: Callable[[int], None],
 ) -> tuple[_Plan, np.ndarray]:
     """The features of a plan, and the plan with the tiles that were kept and what was found while reading them."""
-    treatment = treatment_of(options.grid.mpp, options.quality if plan.new_tiling else None)
+    stain = fit_slide(reader, plan.slide, plan.tiling, options)
+    treatment = treatment_of(options, stain, judge=plan.new_tiling)
     before = reader.transparent
     encoded = encode_tiles(
         reader, plan.tiling, encoder, batch_size=options.batch_size, treatment=treatment, report=report
     )
+    plan = replace(plan, features=replace(plan.features, transform=_transform(encoder, options, stain)))
     if plan.new_tiling:
         plan = replace(plan, tiling=_judged(plan.tiling, encoded.verdicts, reader.transparent - before))
     return plan, encoded.features
