@@ -330,7 +330,7 @@ def test_the_store_lies_apart_from_the_slides(make_slide, tmp_path, options):
     )  # one file does not own its folder
 
 
-def test_bad_options(tmp_path, options):
+def test_bad_options(make_slide, tmp_path, options):
     for bad in ({"batch_size": 0}, {"mpp_override": 0.0}, {"mpp_override": 300.0}, {"mpp_override": float("nan")}):
         with pytest.raises(BadInput) as caught:
             replace(options, **bad)
@@ -339,7 +339,7 @@ def test_bad_options(tmp_path, options):
         tile_slides([tmp_path / "a.svs"], str(tmp_path / "c.zarr"), options, workers=0)
     assert caught.value.key == "--workers"
     with pytest.raises(BadInput) as caught:
-        tile_slides([tmp_path / "a.svs"], str(tmp_path / "c.zarr"), replace(options, encoder=EncoderSpec("timm:nope")))
+        tile_slides([make_slide()], str(tmp_path / "c.zarr"), replace(options, encoder=EncoderSpec("timm:nope")))
     assert caught.value.code == "BAD_OPTION"
     assert not (tmp_path / "c.zarr").exists()
 
