@@ -102,6 +102,7 @@ def test_judged_tiles_are_left_out_and_counted(make_slide, store_url, options, t
     found = read_tiling(store, "slide", judged.tiling).parameters["found"]
     assert found["judged"] == len(every)
     assert sum(found["dropped"].values()) == len(every) - len(kept)
+    assert tile(slide, store_url, judged).dropped == found["dropped"]
     assert found["dropped"]["blurred"] >= len({(x, y) for x, y in every if x >= 512})
     all_coords = read_tiling(store, "slide", options.tiling).coords
     assert all_coords is not None

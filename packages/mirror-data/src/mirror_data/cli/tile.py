@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import click
 
 from mirror_data.cli.app import exit_with, json_option, note, overwrite_option, store_option, tell
@@ -115,7 +117,9 @@ def command(
     for failure in report.failures:
         note(f"{failure.id}: {failure.code}: {failure.reason}\n  do: {failure.next_step}")
     lines = [
-        f"{slide.slide_id}: {slide.tiles} tiles" + (" (there already)" if slide.skipped else "")
+        f"{slide.slide_id}: {slide.tiles} tiles"
+        + _left_out(slide.dropped)
+        + (" (there already)" if slide.skipped else "")
         for slide in report.slides
     ]
     total = f"{report.done} slides tiled, {report.skipped} skipped, {len(report.failures)} failed"
@@ -135,3 +139,8 @@ def command(
     tell(result, as_json, lines)
     if report.exit != Exit.OK:
         exit_with(report.exit)
+
+
+def _left_out(dropped: Mapping[str, int]) -> str:
+    counts = ", ".join(f"{count} {reason}" for reason, count in sorted(dropped.items()) if count)
+    return f", left out: {counts}" if counts else ""

@@ -7,7 +7,7 @@ committed with equal parameters is used as it stands (`committed`).
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,7 @@ class SlideOutcome:
     skipped: bool  # it was there already
     mpp: float
     mpp_source: str
+    dropped: Mapping[str, int]  # tiles left out after judging them, by reason
 
 
 def tile_slide(job: SlideJob, report: Callable[[int], None] = lambda tiles: None) -> SlideOutcome:
@@ -60,8 +61,9 @@ def tile_slide(job: SlideJob, report: Callable[[int], None] = lambda tiles: None
         report: told the number of tiles of each encoded batch.
 
     Raises:
-        BadSlide: the slide cannot be used: the codes of `mirror_data.slides.reader`, ``TOO_COARSE``, ``NOT_FINITE``, or
-            ``CHANGED`` if the file is edited meanwhile.
+        BadSlide: the slide cannot be used: the codes of `mirror_data.slides.reader` and, if asked for, of
+            `mirror_data.slides.regions`; ``TOO_COARSE``, ``STAIN_NOT_FOUND``, ``NOT_FINITE``, or ``CHANGED`` if the
+            file is edited meanwhile.
         StoreError: ``MISMATCH`` if the slide is committed with other parameters and ``overwrite`` is not set.
         Busy: another process is tiling this slide.
     """
@@ -80,9 +82,9 @@ def tile_slide(job: SlideJob, report: Callable[[int], None] = lambda tiles: None
             if _stamp(source.path) != before:
                 raise BadSlide("CHANGED", "the file changed while it was read", file=source.path, hint="run again")
             _commit(store, plan, values, options.overwrite)
-        return SlideOutcome(
-            source.slide_id, plan.tiling.rows, plan.skipped, opened.reader.mpp, opened.reader.mpp_source
-        )
+        reader, tiling = opened.reader, plan.tiling
+        dropped = tiling.parameters.get(FOUND, {}).get("dropped", {})
+        return SlideOutcome(source.slide_id, tiling.rows, plan.skipped, reader.mpp, reader.mpp_source, dropped)
 
 
 @functools.lru_cache(maxsize=1)
