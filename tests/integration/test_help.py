@@ -19,6 +19,7 @@ COMMANDS = {
         "split",
         "genes",
         "import",
+        "contact-sheet",
         "geojson",
         "check",
         "info",

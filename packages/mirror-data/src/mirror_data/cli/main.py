@@ -9,11 +9,23 @@ import click
 
 from mirror_data.cli.app import run
 
-COMMANDS = ("tile", "expression", "outcomes", "split", "genes", "import", "geojson", "check", "info", "demo")
+COMMANDS = (
+    "tile",
+    "expression",
+    "outcomes",
+    "split",
+    "genes",
+    "import",
+    "contact-sheet",
+    "geojson",
+    "check",
+    "info",
+    "demo",
+)
 
 
 class Commands(click.Group):
-    """Subcommands found by name in ``cli/{name}.py``, imported only when asked for."""
+    """Subcommands found by name in ``cli/{name}.py`` (a dash is an underscore there), imported only when asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -21,7 +33,7 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = "import_" if cmd_name == "import" else cmd_name
+        module = "import_" if cmd_name == "import" else cmd_name.replace("-", "_")
         return importlib.import_module(f"mirror_data.cli.{module}").command
 
 
