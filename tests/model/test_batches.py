@@ -17,7 +17,7 @@ from mirror_model.batches import (
     token_order,
 )
 from mirror_model.cohort import choose_folds, find_features, read_folds
-from mirror_model.config import DataConfig, ModelConfig
+from mirror_model.config import DataConfig
 from mirror_model.preparation import fit_preparation, load_expression
 
 PATIENTS = tuple(f"P{k:02d}" for k in range(36))
@@ -25,7 +25,7 @@ PATIENTS = tuple(f"P{k:02d}" for k in range(36))
 
 def patient_data(store: Store, patients: tuple[str, ...] = PATIENTS, budget: float = 1e9) -> PatientData:
     table = load_expression(store)
-    fitted = fit_preparation(table, patients, table.gene_ids, DataConfig(), ModelConfig())
+    fitted = fit_preparation(table, patients, table.gene_ids, DataConfig())
     return PatientData(patients, Bags(store, find_features(store), "raster", budget), table, fitted)
 
 

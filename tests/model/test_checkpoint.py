@@ -10,13 +10,13 @@ from mirror_data.errors import BadInput, StoreError
 from mirror_model.checkpoint import (
     CheckpointDocument,
     CheckpointFolder,
-    Identity,
     Position,
     optimiser_tensors,
     restore_network,
     restore_optimiser,
 )
-from mirror_model.config import OptimiserConfig, TrainConfig
+from mirror_model.config import MirrorConfig, OptimiserConfig
+from mirror_model.identity import Identity
 from mirror_model.optimiser import make_optimiser
 
 IDENTITY = Identity(
@@ -26,7 +26,7 @@ IDENTITY = Identity(
     tiling="t",
     encoder="e",
     genes=None,
-    config=TrainConfig(),
+    config=MirrorConfig(),
     parents={"rna": "a" * 64},
 )
 
@@ -108,7 +108,7 @@ def test_differences_are_shown_and_hashes_shortened() -> None:
     with pytest.raises(StoreError) as mismatch:
         IDENTITY.require_equal(other, "folder", "hint")
     assert mismatch.value.got == "fold: 1 -> 0; parents.rna: bbbbbbbbbbbb -> aaaaaaaaaaaa"
-    same = TrainConfig(runtime=TrainConfig().runtime.model_copy(update={"cache_gb": 1.0}))
+    same = MirrorConfig(runtime=MirrorConfig().runtime.model_copy(update={"cache_gb": 1.0}))
     IDENTITY.require_equal(IDENTITY.model_copy(update={"config": same}), "folder", "hint")
 
 

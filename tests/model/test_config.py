@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 from mirror_data.errors import BadInput
-from mirror_model.config import LossConfig, describe_options, differences, option_names, read_config
+from mirror_model.config import MirrorConfig, describe_options, option_names, read_config
+from mirror_model.identity import differences
+from mirror_model.network_config import LossConfig
 
 
 def bad(*settings: str, file: Path | None = None) -> BadInput:
@@ -66,8 +68,8 @@ def test_loss_weights() -> None:
 
 
 def test_every_option_is_listed_once() -> None:
-    names = option_names()
-    assert len(names) == len(set(names)) == len(describe_options())
+    names = option_names(MirrorConfig())
+    assert len(names) == len(set(names)) == len(describe_options(MirrorConfig()))
     assert {"epochs", "model.dim", "loss.align", "optimiser.lr", "data.tiles", "runtime.threads"} <= set(names)
 
 

@@ -10,10 +10,11 @@ from mirror_data.store import Store, check, read_attention, read_embeddings, rea
 from mirror_model.batches import token_order
 from mirror_model.cohort import find_features
 from mirror_model.config import read_config
-from mirror_model.embed import embed_fold, folds_to_embed, load_trained
+from mirror_model.embed import embed_fold
 from mirror_model.jobs import TrainJob
 from mirror_model.preparation import load_expression
 from mirror_model.runs import train_fold
+from mirror_model.trained import load_trained, trained_folds
 
 
 def trained(store: Store, settings: tuple[str, ...], *more: str, fold: int = 0, run: str = "run") -> None:
@@ -132,8 +133,8 @@ def test_a_checkpoint_that_is_not_the_runs_own_is_refused(
 
 def test_only_trained_folds_can_be_asked_for(store: Store, small_settings: tuple[str, ...]) -> None:
     trained(store, small_settings, fold=1)
-    assert folds_to_embed(store, "run", "all") == [1]
+    assert trained_folds(store, "run", "all") == [1]
     for run, fold in (("run", "0"), ("run", "x"), ("absent", "all")):
         with pytest.raises(StoreError) as missing:
-            folds_to_embed(store, run, fold)
+            trained_folds(store, run, fold)
         assert missing.value.code == "MISSING"

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from mirror_data.errors import BadInput
-from mirror_model.config import LossConfig, ModelConfig
 from mirror_model.losses import (
     assignment_kl,
     hidden_error,
@@ -19,6 +18,7 @@ from mirror_model.losses import (
     survival_risk,
 )
 from mirror_model.mirror import Mirror, Noise, Shapes
+from mirror_model.network_config import LossConfig, ModelConfig
 from mirror_model.published import load_published, our_name
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "mirror_small.npz"

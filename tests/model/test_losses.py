@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from mirror_model.config import LossConfig, ModelConfig
 from mirror_model.diagnostics import effective_rank, recall_at
 from mirror_model.losses import assignment_kl, hidden_error, info_nce, kl_to_normal, survival_nll, survival_risk
 from mirror_model.mirror import Mirror, Shapes
+from mirror_model.mirror_learner import mirror_terms
+from mirror_model.network_config import LossConfig, ModelConfig
 from mirror_model.retention import draw_mask
-from mirror_model.tasks import mirror_terms
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ import pytest
 from mirror_data.errors import BadInput, StoreError
 from mirror_data.store import Expression, Store, read_genes, write_genes
 from mirror_model.cohort import read_folds
-from mirror_model.config import DataConfig, ModelConfig
+from mirror_model.config import DataConfig
 from mirror_model.preparation import Preparation, choose_genes, fit_preparation, load_expression
 
 IDS = tuple(f"P{k}" for k in range(8))
@@ -21,7 +21,7 @@ def table(values: np.ndarray) -> Expression:
 
 def fit(values: np.ndarray, **data: object) -> Preparation:
     expression = table(values)
-    return fit_preparation(expression, TRAIN, expression.gene_ids, DataConfig(**data), ModelConfig())
+    return fit_preparation(expression, TRAIN, expression.gene_ids, DataConfig(**data))
 
 
 def test_training_patients_get_mean_zero_and_sd_one() -> None:
@@ -61,7 +61,7 @@ def test_it_survives_a_checkpoint() -> None:
 def test_two_training_patients_are_needed() -> None:
     expression = table(np.zeros((8, 2)))
     with pytest.raises(BadInput, match="NO_OVERLAP"):
-        fit_preparation(expression, ("Q1", "P0"), expression.gene_ids, DataConfig(), ModelConfig())
+        fit_preparation(expression, ("Q1", "P0"), expression.gene_ids, DataConfig())
 
 
 def test_genes_of_a_selection_in_the_tables_order(store: Store) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from mirror_data.errors import BadInput
-from mirror_model.config import LossConfig, ModelConfig
 from mirror_model.gene_groups import correlation_groups, group_table, read_gene_sets
 from mirror_model.mirror import Mirror, Shapes
+from mirror_model.network_config import LossConfig, ModelConfig
 from mirror_model.rna_encoder import GroupedLinear, make_rna_encoder
 
 CONFIG = ModelConfig(

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from mirror_model.config import LossConfig, ModelConfig
 from mirror_model.mirror import Mirror, Shapes
+from mirror_model.network_config import LossConfig, ModelConfig
 from mirror_model.slide_encoder import SlideEncoder, groups_of, sides_of
 
 COUNTS = torch.tensor([1, 2, 5, 9, 10, 16, 7, 30])

@@ -11,14 +11,15 @@ import torch
 from mirror_data.errors import BadInput, Busy, Interrupted, StoreError
 from mirror_data.store import Store, open_store, read_run
 from mirror_model.checkpoint import CheckpointFolder
-from mirror_model.cohort import find_features, read_folds
+from mirror_model.cohort import read_folds
 from mirror_model.config import OptimiserConfig, read_config
 from mirror_model.device import choose_device, choose_precision
+from mirror_model.fold_data import prepare, read_fold
 from mirror_model.folds import plan_jobs, train_folds
 from mirror_model.jobs import TrainJob, run_folder
 from mirror_model.optimiser import learning_rate, make_optimiser
 from mirror_model.preparation import load_expression
-from mirror_model.runs import FoldData, make_identity, prepare, train_fold
+from mirror_model.runs import make_identity, train_fold
 from mirror_model.train import Training, fit, read_log
 
 
@@ -32,9 +33,8 @@ def job(store: Store, settings: tuple[str, ...], *more: str, **options: object) 
 
 
 def training(store: Store, work: TrainJob, folder: Path) -> Training:
-    features, table = find_features(store), load_expression(store)
-    data = FoldData(features, read_folds(store, "main")[0], table, table.gene_ids)
-    return prepare(store, make_identity(store, work, features), CheckpointFolder(folder), data)
+    data = read_fold(store, work)
+    return prepare(store, make_identity(store, work, data.features), CheckpointFolder(folder), data)
 
 
 def weights(folder: str | Path) -> str:

@@ -11,15 +11,17 @@ from typing import Literal, Protocol
 
 import numpy as np
 import torch
-from mirror_data.store import Expression, Store, read_features, read_tiling
+from mirror_data.store import Expression, Modality, Store, read_features, read_tiling
 from torch import Tensor
 
 from mirror_model.cohort import Bag, FeatureSet
 from mirror_model.config import DataConfig
 from mirror_model.preparation import Preparation
+from mirror_model.tasks import Targets
 
 TokenOrder = Literal["raster", "hilbert", "none"]
 _HILBERT_BITS = 16
+_BATCH_TILES = 32_768  # tiles of a batch outside training, padding included
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,12 @@ class Batch:
     expression: Tensor | None  # float32 (Br, G)
     paired_slide: Tensor  # rows of ``tiles`` of the patients with both, and
     paired_rna: Tensor  # the same patients' rows of ``expression``
+    targets: Targets | None = None  # of all B, in supervised training
 
     def to(self, device: torch.device) -> Batch:
         if device.type == "cpu":
             return self
-        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor) and k != "counts"}
+        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor | Targets) and k != "counts"}
         return replace(self, **moved)
 
 
@@ -49,6 +52,7 @@ class Bags:
         self.store, self.features, self.order = store, features, order
         self.left = budget_bytes
         self.kept: dict[str, np.ndarray] = {}
+        self.means: dict[tuple[Bag, ...], np.ndarray] = {}
         self.orders: dict[str, np.ndarray | None] = {}
 
     def read(self, bag: Bag) -> np.ndarray:
@@ -64,6 +68,13 @@ class Bags:
             self.left -= values.nbytes
             self.kept[bag.slide_id] = values
         return values
+
+    def mean(self, bags: tuple[Bag, ...]) -> np.ndarray:
+        """Mean of all tiles of a patient's slides: float32 (P,). Read once, whatever the budget."""
+        if bags not in self.means:
+            total = sum(self.read(bag).astype(np.float64).sum(0) for bag in bags)
+            self.means[bags] = np.asarray(total / sum(bag.rows for bag in bags), dtype=np.float32)
+        return self.means[bags]
 
     def row_order(self, bag: Bag) -> np.ndarray | None:
         """Stored row of each row that `read` returns; None for the stored order."""
@@ -142,8 +153,17 @@ class EvenDraw:
         return np.arange(count) if count <= self.most else np.arange(self.most) * count // self.most
 
 
+@dataclass(frozen=True)
+class MeanDraw:
+    """One tile a patient: the mean of all."""
+
+
 class PatientData:
-    """Patients of one part of a fold, ready to be cut into batches."""
+    """Patients of one part of a fold, ready to be cut into batches.
+
+    Args:
+        needs: modalities that a patient must have to be among them; either is enough where none is named.
+    """
 
     def __init__(
         self,
@@ -151,12 +171,16 @@ class PatientData:
         bags: Bags,
         expression: Expression,
         preparation: Preparation,
+        needs: tuple[Modality, ...] = (),
     ) -> None:
         held = bags.features.of(tuple(patient_ids))
         rows = {patient: k for k, patient in enumerate(expression.patient_ids)}
-        known = sorted(patient for patient in set(patient_ids) if patient in held or patient in rows)
+        there = {"slide": held.keys(), "rna": rows.keys()}
+        enough = set.intersection(*(set(there[m]) for m in needs)) if needs else held.keys() | rows.keys()
+        known = sorted(set(patient_ids) & enough)
         self.patient_ids = tuple(known)
-        self.missing = len(set(patient_ids)) - len(known)  # patients with neither modality
+        self.missing = len(set(patient_ids)) - len(known)  # patients who lack what is needed
+        self.targets: Targets | None = None  # of every patient, set for supervised training
         self.bags, self.preparation = bags, preparation
         self.slides = [held.get(patient, ()) for patient in known]
         self.rna_row = np.array([rows.get(patient, -1) for patient in known], dtype=np.int64)
@@ -168,11 +192,11 @@ class PatientData:
     def __len__(self) -> int:
         return len(self.patient_ids)
 
-    def batch(self, members: np.ndarray, draw: Draw) -> Batch:
+    def batch(self, members: np.ndarray, draw: Draw | MeanDraw) -> Batch:
         """The batch of the patients at places ``members`` (B,) of ``patient_ids``; ``draw`` takes their tiles."""
         slide_of = [k for k, m in enumerate(members) if self.slides[m]]
         rna_of = [k for k, m in enumerate(members) if self.rna_row[m] >= 0]
-        drawn = [draw.take([self.bags.read(bag) for bag in self.slides[members[k]]]) for k in slide_of]
+        drawn = [self._tiles(self.slides[members[k]], draw) for k in slide_of]
         slide_row, rna_row = ({k: row for row, k in enumerate(which)} for which in (slide_of, rna_of))
         both = [k for k in slide_of if k in rna_row]
         features, counts = self._stack(drawn) if drawn else (None, None)
@@ -185,11 +209,17 @@ class PatientData:
             self.rna[self.rna_row[members[rna_of]]] if rna_of else None,
             torch.tensor([slide_row[k] for k in both], dtype=torch.long),
             torch.tensor([rna_row[k] for k in both], dtype=torch.long),
+            None if self.targets is None else self.targets.rows(members),
         )
+
+    def _tiles(self, slides: tuple[Bag, ...], draw: Draw | MeanDraw) -> list[np.ndarray]:
+        if isinstance(draw, MeanDraw):
+            return [self.bags.mean(slides)[None]]
+        return draw.take([self.bags.read(bag) for bag in slides])
 
     def _stack(self, drawn: list[list[np.ndarray]]) -> tuple[Tensor, Tensor]:
         counts = [sum(map(len, bags)) for bags in drawn]
-        stacked = np.zeros((len(drawn), max(counts), drawn[0][0].shape[1]), dtype=np.float16)
+        stacked = np.zeros((len(drawn), max(counts), drawn[0][0].shape[1]), dtype=drawn[0][0].dtype)
         for row, bags in enumerate(drawn):
             start = 0
             for values in bags:
@@ -207,8 +237,10 @@ def _rows(table: Expression, rows: np.ndarray) -> Expression:
     return Expression(ids, samples, table.gene_ids, table.symbols, table.values[rows], table.unit, table.transform)
 
 
-def random_draw(config: DataConfig, rng: np.random.Generator) -> RandomDraw:
+def random_draw(config: DataConfig, rng: np.random.Generator) -> RandomDraw | MeanDraw:
     """The draw of a training step."""
+    if config.bag == "mean":
+        return MeanDraw()
     return RandomDraw(config.tiles, rng, config.token_order == "none", config.bag == "fixed")
 
 
@@ -226,12 +258,29 @@ def epoch_batches(count: int, batch_size: int, rng: np.random.Generator) -> list
     return np.array_split(rng.permutation(count), max(1, -(-count // batch_size)))
 
 
-def tile_moments(bags: Bags, patients: dict[str, tuple[Bag, ...]]) -> np.ndarray:
-    """Mean and sd of every tile feature over all tiles of the given patients: float64 (2, P)."""
+def size_groups(data: PatientData, config: DataConfig, most: int) -> list[np.ndarray]:
+    """All patients in batches of like bag size, at most ``most`` and `_BATCH_TILES` in each, so that little is padding.
+
+    The sizes are those of whole bags, up to ``embed_tiles`` a slide; the mean bag's are 1.
+    """
+    cap = 0 if config.bag == "mean" else config.embed_tiles
+    sizes = np.array([sum(min(bag.rows, cap) for bag in bags) for bags in data.slides])
+    groups: list[list[int]] = [[]]
+    for member in np.lexsort((np.arange(len(sizes)), sizes)):
+        full = len(groups[-1]) == most or (len(groups[-1]) + 1) * sizes[member] > _BATCH_TILES
+        if groups[-1] and full:
+            groups.append([])
+        groups[-1].append(int(member))
+    return [np.array(group) for group in groups]
+
+
+def tile_moments(bags: Bags, patients: dict[str, tuple[Bag, ...]], *, of_means: bool = False) -> np.ndarray:
+    """Mean and sd of every tile feature over all tiles of the given patients, or their mean tiles: float64 (2, P)."""
     total, squares, count = np.zeros(bags.features.width), np.zeros(bags.features.width), 0
     for patient in sorted(patients):
-        for bag in patients[patient]:
-            values = bags.read(bag).astype(np.float64)
+        own = patients[patient]
+        for part in [bags.mean(own)[None]] if of_means else map(bags.read, own):
+            values = part.astype(np.float64)
             total, squares, count = total + values.sum(0), squares + (values**2).sum(0), count + len(values)
     mean = total / max(count, 1)
     return np.stack([mean, np.sqrt(np.maximum(squares / max(count, 1) - mean**2, 0))])

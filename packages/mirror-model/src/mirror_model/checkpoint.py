@@ -16,7 +16,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from mirror_data.errors import BadInput, StoreError
@@ -24,51 +24,15 @@ from pydantic import Field, ValidationError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from mirror_model.config import Section, TrainConfig, differences
+from mirror_model.identity import Identity
+from mirror_model.network_config import Section
+from mirror_model.tasks import Task
 
 CHECKPOINT_FORMAT = 1
 METRICS = "metrics.jsonl"
 Kind = Literal["last", "best", "model"]
 _KINDS: tuple[Kind, ...] = ("last", "best", "model")
 _PREPARATION = "preparation."
-_NOT_COMPARED = ("cache_gb",)  # of [runtime]: cannot change a result
-
-
-class Identity(Section):
-    """What decides a trained fold. Two trainings of equal identity are the same training."""
-
-    method: str
-    split: str
-    fold: int
-    tiling: str
-    encoder: str
-    genes: str | None
-    config: TrainConfig
-    parents: dict[str, str]  # store path -> hash of what is trained on
-
-    def compared(self) -> dict[str, Any]:
-        """As nested values, without what cannot change a result."""
-        values = self.model_dump(mode="json")
-        for key in _NOT_COMPARED:
-            values["config"]["runtime"].pop(key)
-        return values
-
-    def require_equal(self, other: Identity, file: object, hint: str) -> None:
-        """Refuse to go on with another training's state.
-
-        Raises:
-            StoreError: ``MISMATCH``, naming every difference.
-        """
-        found = differences(self.compared(), other.compared())
-        if found:
-            message = "this was trained with other settings or data"
-            raise StoreError("MISMATCH", message, file=file, got="; ".join(map(_shortened, found)), hint=hint)
-
-
-def _shortened(difference: str) -> str:
-    """Hashes by their first 12 digits."""
-    words = difference.split(" ")
-    return " ".join(w[:12] if len(w) == 64 and set(w) <= set("0123456789abcdef") else w for w in words)
 
 
 class Position(Section):
@@ -97,6 +61,7 @@ class CheckpointDocument(Section):
     positions: int
     gene_ids: tuple[str, ...]
     rna_clip: float
+    task: Task | None = None  # what a supervised method learned, with all that was fitted for it
     weights: FileRef
     optimiser: FileRef | None = None
 

@@ -10,12 +10,23 @@ from mirror_data.progress import progress
 from mirror_data.runner import Result, run_units, usable_cores
 from mirror_data.store import open_store
 
+from mirror_model.baselines.config import config_of
 from mirror_model.cohort import choose_folds, find_features, read_folds
 from mirror_model.config import TrainConfig, read_config
 from mirror_model.device import choose_device
 from mirror_model.jobs import TrainJob, TrainOutcome
+from mirror_model.methods import check_choice
 from mirror_model.runs import train_fold
-from mirror_model.tasks import make_task
+from mirror_model.tasks import choose_task
+
+_TOLD = {  # metrics of the kept epoch, in words
+    "validation_loss": "validation loss",
+    "recall10_slide_rna": "recall@10",
+    "validation_accuracy": "accuracy",
+    "validation_auroc": "AUROC",
+    "validation_c_index": "C",
+}
+_NAMES = {"slide": "slides", "rna": "expression"}
 
 
 def plan_jobs(
@@ -24,6 +35,7 @@ def plan_jobs(
     *,
     split: str,
     method: str = "mirror",
+    task: str | None = None,
     fold: str = "all",
     config: TrainConfig | None = None,
     genes: str | None = None,
@@ -34,17 +46,21 @@ def plan_jobs(
 ) -> list[TrainJob]:
     """A job for each fold that ``fold`` names, after checking what can be checked at once.
 
+    Args:
+        task: "subtype" or "survival", for a supervised method.
+        config: the method's settings, by default the published ones.
+
     Raises:
         BadInput: ``BAD_OPTION``.
         StoreError: ``NOT_A_STORE``, ``MISSING``.
     """
-    config = config or read_config()
+    config = config or read_config(kind=config_of(method))
+    chosen = choose_task(method, check_choice(method, config, genes).tasks, task)
     store = open_store(store_url)
-    make_task(method, config)
     features = find_features(store, tiling, encoder)
     numbers = choose_folds(read_folds(store, split), fold)
     choose_device(config.runtime.device)
-    names = (genes, features.tiling, features.encoder, checkpoints, overwrite)
+    names = (chosen, genes, features.tiling, features.encoder, checkpoints, overwrite)
     return [TrainJob(store_url, run, method, split, number, config, *names) for number in numbers]
 
 
@@ -94,10 +110,14 @@ def describe(outcomes: list[TrainOutcome]) -> list[str]:
         word = f"fold {outcome.fold}: {outcome.status}, {outcome.patients} patients ({outcome.pairs} with both)"
         if outcome.seconds_per_epoch is not None:
             word += f", {outcome.epochs} epochs of {outcome.seconds_per_epoch:.2f} s"
-        for name, label in (("validation_loss", "validation loss"), ("recall10_slide_rna", "recall@10")):
+        for name, label in _TOLD.items():
             if name in outcome.metrics:
                 word += f", {label} {outcome.metrics[name]:.3f}"
         lines.append(f"{word}; checkpoint in {outcome.folder}")
         if outcome.missing:
-            lines.append(f"  {outcome.missing} training patients of the split have neither slides nor expression")
+            lack = f"lack {' or '.join(map(_NAMES.__getitem__, outcome.needs))}" if outcome.needs else ""
+            lack = lack or "have neither slides nor expression"
+            lines.append(f"  left out: {outcome.missing} training patients of the split {lack}")
+        if outcome.unlabelled:
+            lines.append(f"  left out: the outcome of {outcome.unlabelled} training patients is not known")
     return lines

@@ -9,6 +9,7 @@ from mirror_data.errors import BadInput
 from mirror_data.ids import to_key
 
 from mirror_model.config import TrainConfig
+from mirror_model.tasks import TaskName
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class TrainJob:
     split: str
     fold: int
     config: TrainConfig
+    task: TaskName | None = None  # what a supervised method is trained for
     genes: str | None = None
     tiling: str | None = None
     encoder: str | None = None
@@ -35,12 +37,14 @@ class TrainOutcome:
     fold: int
     status: str  # "trained", "resumed" or "skipped"
     epochs: int
-    patients: int  # training patients with at least one modality
-    pairs: int  # of them with both
-    missing: int  # training patients with neither
+    patients: int  # trained on
+    pairs: int  # of them with both modalities
+    missing: int  # training patients left out, who lack a modality in ``needs`` (where that is empty: both)
     seconds_per_epoch: float | None
     metrics: dict[str, float]
     folder: str
+    needs: tuple[str, ...] = ()
+    unlabelled: int = 0  # training patients left out of supervised training, whose outcome is not known
 
 
 def run_folder(store_url: str, run: str, fold: int, checkpoints: str | None = None) -> Path:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from mirror_model.config import LossConfig, ModelConfig
 from mirror_model.layers import MLP
+from mirror_model.network_config import LossConfig, ModelConfig
 from mirror_model.retention import (
     Retained,
     TokenRetention,

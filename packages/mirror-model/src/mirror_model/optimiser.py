@@ -33,10 +33,15 @@ def learning_rate(config: OptimiserConfig, step: int, steps: int) -> float:
 
 
 def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
-    """Adam or AdamW, fused. Weight decay is for layer weights, never for biases, norms, tokens or prototypes."""
+    """Adam or AdamW, fused, or RAdam (Liu et al. 2020, arXiv 1908.03265).
+
+    Weight decay is for layer weights, never for biases, norms, tokens or prototypes.
+    """
     decayed, free = [], []
     for name, parameter in model.named_parameters():
         (decayed if name.endswith(".weight") and parameter.dim() > 1 else free).append(parameter)
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    if config.name == "radam":
+        return torch.optim.RAdam(groups, lr=config.lr, foreach=True)
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     return kind(groups, lr=config.lr, fused=True)

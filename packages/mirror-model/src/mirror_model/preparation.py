@@ -6,14 +6,14 @@ Shapes: n patients, g genes of the table, G genes used, P tile features, M gene 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from mirror_data.errors import BadInput, StoreError, some
 from mirror_data.store import Expression, Fold, Store, read_expression, read_genes, schema
 
-from mirror_model.config import DataConfig, ModelConfig
+from mirror_model.config import DataConfig
 from mirror_model.gene_groups import correlation_groups, group_table, read_gene_sets
 
 _TILE_SD_FLOOR = 1e-6
@@ -54,7 +54,7 @@ def fit_preparation(
     train_ids: Sequence[str],
     gene_ids: Sequence[str],
     data: DataConfig,
-    model: ModelConfig,
+    gene_groups: int | None = None,
     tiles: np.ndarray | None = None,
 ) -> Preparation:
     """Fit everything on the training patients alone.
@@ -62,6 +62,7 @@ def fit_preparation(
     Args:
         table: expression of all patients; only rows of ``train_ids`` are looked at.
         gene_ids: the genes to use, in the order of the network's input.
+        gene_groups: M, where the genes are to be grouped.
         tiles: float64 (2, P), mean and sd of the training patients' tile features, where these are to be standardised.
 
     Raises:
@@ -81,28 +82,30 @@ def fit_preparation(
     scale = np.divide(1.0, sd, out=np.zeros_like(sd), where=sd > 1e-8 * np.maximum(1, np.abs(mean)))
     fitted = Preparation(tuple(gene_ids), low, high, mean.astype("f4"), scale.astype("f4"), data.rna_clip)
     groups = None
-    if model.rna_tokens == "gene_group":
-        groups = _groups(fitted, table, rows, data, model)
+    if gene_groups is not None:
+        groups = _groups(fitted, table, rows, data, gene_groups)
+    return _with_tiles(replace(fitted, groups=groups), tiles)
+
+
+def fit_tiles_alone(data: DataConfig, tiles: np.ndarray | None = None) -> Preparation:
+    """For a method that reads no expression; ``tiles`` as for `fit_preparation`."""
+    none = np.zeros(0, dtype=np.float32)
+    return _with_tiles(Preparation((), none, none, none, none, data.rna_clip), tiles)
+
+
+def _with_tiles(fitted: Preparation, tiles: np.ndarray | None) -> Preparation:
     if tiles is None:
-        return _with(fitted, groups, None, None)
-    return _with(fitted, groups, tiles[0].astype("f4"), (1 / np.maximum(tiles[1], _TILE_SD_FLOOR)).astype("f4"))
+        return fitted
+    scale = (1 / np.maximum(tiles[1], _TILE_SD_FLOOR)).astype("f4")
+    return replace(fitted, tile_mean=tiles[0].astype("f4"), tile_scale=scale)
 
 
-def _with(
-    fitted: Preparation, groups: np.ndarray | None, tile_mean: np.ndarray | None, tile_scale: np.ndarray | None
-) -> Preparation:
-    rna = (fitted.gene_ids, fitted.low, fitted.high, fitted.mean, fitted.scale, fitted.clip)
-    return Preparation(*rna, groups=groups, tile_mean=tile_mean, tile_scale=tile_scale)
-
-
-def _groups(
-    fitted: Preparation, table: Expression, rows: np.ndarray, data: DataConfig, model: ModelConfig
-) -> np.ndarray:
+def _groups(fitted: Preparation, table: Expression, rows: np.ndarray, data: DataConfig, number: int) -> np.ndarray:
     if data.gene_sets is None:
-        return group_table(correlation_groups(fitted.expression(table)[rows], model.rna_groups))
+        return group_table(correlation_groups(fitted.expression(table)[rows], number))
     symbol = dict(zip(table.gene_ids, table.symbols, strict=True))
     names = [symbol[gene] or gene for gene in fitted.gene_ids]
-    return group_table(read_gene_sets(Path(data.gene_sets), names, model.rna_groups))
+    return group_table(read_gene_sets(Path(data.gene_sets), names, number))
 
 
 def _columns(table: Expression, gene_ids: Sequence[str]) -> np.ndarray:
@@ -141,6 +144,11 @@ def choose_genes(store: Store, table: Expression, genes: str | None, number: int
     kept = set(selection.kept)
     _columns(table, selection.kept)
     return tuple(gene for gene in table.gene_ids if gene in kept)
+
+
+def no_expression() -> Expression:
+    """The table of a method that reads none: no patient, no gene."""
+    return Expression((), (), (), (), np.zeros((0, 0), dtype=np.float32), "none")
 
 
 def load_expression(store: Store) -> Expression:

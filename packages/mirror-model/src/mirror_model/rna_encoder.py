@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from mirror_model.config import ModelConfig
 from mirror_model.layers import RNA_NORM_EPS, ChunkBlock, TransformerBlock
+from mirror_model.network_config import ModelConfig
 
 
 @dataclass(frozen=True)

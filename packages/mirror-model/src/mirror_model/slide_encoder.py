@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
-from mirror_model.config import ModelConfig
 from mirror_model.layers import Attention, AttentionBlock, ExactAttention, NystromAttention, PositionEncoder
+from mirror_model.network_config import SlideConfig
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def groups_of(counts: Tensor) -> Iterator[Group]:
         yield Group(rows, counts[rows], side)
 
 
-def make_attention(config: ModelConfig) -> Attention:
+def make_attention(config: SlideConfig) -> Attention:
     """The attention of the slide encoder and its retention module."""
     shared = (config.dim, config.slide_heads, config.value_kernel, config.dropout)
     if config.attention == "exact":
@@ -68,15 +68,21 @@ def make_attention(config: ModelConfig) -> Attention:
 
 
 class GatedPool(nn.Module):
-    """Gated attention pooling (Ilse et al. 2018, arXiv 1802.04712): (B, N, D) -> (B, D), weights (B, N)."""
+    """Gated attention pooling (Ilse et al. 2018, arXiv 1802.04712): (B, N, D) -> (B, D), weights (B, N).
 
-    def __init__(self, dim: int) -> None:
+    Args:
+        hidden: width of the attention, D unless given.
+    """
+
+    def __init__(self, dim: int, hidden: int | None = None, dropout: float = 0.0) -> None:
         super().__init__()
-        self.tanh, self.gate, self.score = nn.Linear(dim, dim), nn.Linear(dim, dim), nn.Linear(dim, 1)
+        hidden = hidden or dim
+        self.tanh, self.gate, self.score = nn.Linear(dim, hidden), nn.Linear(dim, hidden), nn.Linear(hidden, 1)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, valid: Tensor | None) -> tuple[Tensor, Tensor]:
-        scores = self.score(torch.tanh(self.tanh(tokens)) * torch.sigmoid(self.gate(tokens))).squeeze(-1)  # (B, N)
-        scores = scores.float()
+        gated = torch.tanh(self.tanh(tokens)) * torch.sigmoid(self.gate(tokens))  # (B, N, hidden)
+        scores = self.score(self.dropout(gated)).squeeze(-1).float()  # (B, N)
         if valid is not None:
             scores = scores.masked_fill(~valid, float("-inf"))
         weights = scores.softmax(-1)
@@ -86,7 +92,7 @@ class GatedPool(nn.Module):
 class SlideEncoder(nn.Module):
     """Linear and ReLU, square padding, CLS, attention blocks with the position encoder after the first, LayerNorm."""
 
-    def __init__(self, config: ModelConfig, tile_width: int) -> None:
+    def __init__(self, config: SlideConfig, tile_width: int) -> None:
         super().__init__()
         D = config.dim
         self.tile_dropout = nn.Dropout(config.tile_dropout)
@@ -112,7 +118,7 @@ class SlideEncoder(nn.Module):
         side = int(sides_of(counts.max()))
         counts = counts.to(tiles.device)
         place = torch.arange(side * side, device=tiles.device)[None, :]  # (1, s * s)
-        valid = None if bool((counts == N).all()) else place[:, :N] < counts[:, None]  # (B, N)
+        valid = valid_tiles(tiles, counts)  # (B, N)
         source = torch.where(place < counts[:, None], place, place - counts[:, None])  # the first tiles fill the square
         tiles = self.tile_dropout(tiles)
         square = torch.gather(tiles, 1, source.unsqueeze(-1).expand(-1, -1, P))  # (B, s * s, P)
@@ -133,12 +139,42 @@ class SlideEncoder(nn.Module):
             embedding, pooled = self.pool(tokens, valid)
             shares = pooled if weights else None
         if self.skip is not None:
-            embedding = embedding + self.skip(_mean(tiles, valid))
+            embedding = embedding + self.skip(mean_tile(tiles, valid))
         return SlideTokens(embedding, tokens, valid, shares)
 
 
-def _mean(tiles: Tensor, valid: Tensor | None) -> Tensor:
-    """Mean tile of each bag (B, P)."""
+@dataclass(frozen=True)
+class EncodedBags:
+    """A batch of bags of any sizes, in the batch's order."""
+
+    embedding: Tensor  # (B, D)
+    weights: Tensor | None  # (B, N) of each tile, 0 beyond a bag's own count; when asked for
+
+
+def encode_bags(encoder: SlideEncoder, tiles: Tensor, counts: Tensor, *, weights: bool = False) -> EncodedBags:
+    """Encode bags (B, N, P) with ``counts`` (B,) tiles, group by group of like bags."""
+    rows, embeddings = [], []
+    found = tiles.new_zeros(tiles.shape[:2]) if weights else None
+    for group in groups_of(counts):
+        encoded = encoder(tiles[group.rows, : group.tiles], group.counts, weights=weights)
+        rows.append(group.rows)
+        embeddings.append(encoded.embedding)
+        if found is not None:
+            found[group.rows, : group.tiles] = encoded.weights.to(found.dtype)
+    back = torch.cat(rows).argsort().to(tiles.device)
+    return EncodedBags(torch.cat(embeddings)[back], found)
+
+
+def valid_tiles(tiles: Tensor, counts: Tensor) -> Tensor | None:
+    """Which rows of ``tiles`` (B, N, P) are tiles of a bag with ``counts`` (B,) of them: (B, N); None where all are."""
+    N = tiles.shape[1]
+    if bool((counts == N).all()):
+        return None
+    return torch.arange(N, device=tiles.device)[None, :] < counts.to(tiles.device)[:, None]
+
+
+def mean_tile(tiles: Tensor, valid: Tensor | None) -> Tensor:
+    """Mean tile of each bag, (B, N, P) -> (B, P)."""
     if valid is None:
         return tiles.mean(1)
     return (tiles * valid.unsqueeze(-1)).sum(1) / valid.sum(1, keepdim=True)

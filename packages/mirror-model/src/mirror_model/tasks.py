@@ -1,145 +1,172 @@
-"""What a training method is: it builds a network and says what one step costs. The loop knows nothing else.
+"""What a supervised method is trained for: the subtype, or survival in discrete time.
 
-MIRROR is the first; the baselines of the paper are further entries of `METHODS`.
+A task is fitted on training patients alone and travels in the checkpoint. Shapes: B patients, K classes or time bins.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated, ClassVar, Literal, get_args
 
+import numpy as np
+import pandas as pd
 import torch
 from mirror_data.errors import BadInput, some
-from torch import Tensor, nn
+from mirror_data.store import Patients, schema
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as nnf
 
-from mirror_model.batches import Batch
-from mirror_model.config import TrainConfig
-from mirror_model.losses import assignment_kl, hidden_error, info_nce, kl_to_normal
-from mirror_model.mirror import Mirror, MirrorOutput, Shapes
-from mirror_model.slide_encoder import groups_of
+from mirror_model.diagnostics import accuracy, harrell_c, macro_auroc, macro_f1
+from mirror_model.losses import survival_nll, survival_risk
+from mirror_model.network_config import Section
 
-
-@dataclass(frozen=True)
-class Step:
-    """The cost of one batch, and what it looked like."""
-
-    loss: Tensor  # scalar
-    terms: Mapping[str, Tensor]  # each term before weighting, scalars
-    slide: Tensor | None  # (Bs, D) embeddings, rows as the batch's tiles
-    rna: Tensor | None  # (Br, D) embeddings, rows as the batch's expression
-    slide_aligned: Tensor | None = None  # (Bs, D)
-    rna_aligned: Tensor | None = None  # (Br, D)
+TaskName = Literal["subtype", "survival"]
+TASKS: tuple[TaskName, ...] = get_args(TaskName)
+BINS = 4  # of survival times
 
 
 @dataclass(frozen=True)
-class Embedded:
-    """What a method says of patients once it is trained."""
+class Targets:
+    """What is to be predicted of patients."""
 
-    slide: Tensor | None  # (Bs, D)
-    rna: Tensor | None  # (Br, D)
-    weights: Tensor | None  # (Bs, N) of each tile, where asked for
+    label: Tensor  # int64 (B,) class, or time bin
+    event: Tensor | None = None  # bool (B,) True = death or progression; survival alone has it
+    time_days: Tensor | None = None  # float64 (B,)
 
+    def rows(self, rows: np.ndarray) -> Targets:
+        """Of the patients at these places."""
+        return self._each(lambda value: value[rows])
 
-class Task(Protocol):
-    """A method. ``before_step`` is called before every optimiser step and before the network is used or saved."""
+    def to(self, device: torch.device) -> Targets:
+        return self._each(lambda value: value.to(device))
 
-    name: str
-
-    def __init__(self, config: TrainConfig) -> None: ...
-    def build(self, shapes: Shapes) -> nn.Module: ...
-    def step(self, model: nn.Module, batch: Batch) -> Step: ...
-    def before_step(self, model: nn.Module) -> None: ...
-    def embed(self, model: nn.Module, batch: Batch, *, attention: bool = False) -> Embedded: ...
-    def diagnostics(self, model: nn.Module) -> dict[str, float]: ...
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Targets:
+        event, time_days = (None if value is None else change(value) for value in (self.event, self.time_days))
+        return Targets(change(self.label), event, time_days)
 
 
-class MirrorTask:
-    """MIRROR's pretraining step (paper, equation (19))."""
+class Subtype(Section):
+    """One of K classes, by cross entropy."""
 
-    name = "mirror"
+    name: Literal["subtype"] = "subtype"
+    term: ClassVar[str] = "cross_entropy"
+    classes: tuple[str, ...]  # sorted
 
-    def __init__(self, config: TrainConfig) -> None:
-        self.config = config
+    @property
+    def outputs(self) -> int:
+        return len(self.classes)
 
-    def build(self, shapes: Shapes) -> Mirror:
-        return Mirror(self.config.model, self.config.loss, shapes)
+    def targets(self, patients: Patients, patient_ids: Sequence[str]) -> Targets:
+        """Targets of patients that all have a subtype."""
+        number, subtypes = {name: k for k, name in enumerate(self.classes)}, patients.subtypes()
+        return Targets(torch.tensor([number[subtypes[patient]] for patient in patient_ids], dtype=torch.long))
 
-    def before_step(self, model: nn.Module) -> None:
-        assert isinstance(model, Mirror)
-        model.before_step()
+    def loss(self, logits: Tensor, targets: Targets) -> Tensor:
+        """Mean over the patients, of logits (B, K)."""
+        return nnf.cross_entropy(logits.float(), targets.label)
 
-    def step(self, model: nn.Module, batch: Batch) -> Step:
-        out: MirrorOutput = model(batch.tiles, batch.counts, batch.expression)
-        terms = mirror_terms(out, batch.paired_slide, batch.paired_rna)
-        loss = out.logit_scale * 0  # so that a batch without any term still has a gradient
-        for name, value in terms.items():
-            loss = loss + self.config.loss.weight(name) * value
-        slide, rna = out.slide, out.rna
-        return Step(
-            loss,
-            {name: value.detach() for name, value in terms.items()},
-            slide.embedding if slide else None,
-            rna.embedding if rna else None,
-            slide.aligned if slide else None,
-            rna.aligned if rna else None,
-        )
+    def predictions(self, logits: Tensor) -> pd.DataFrame:
+        """A column ``prob_{class}`` for each class; rows sum to 1."""
+        return pd.DataFrame(logits.double().softmax(-1).numpy(), columns=[f"prob_{name}" for name in self.classes])
 
-    def embed(self, model: nn.Module, batch: Batch, *, attention: bool = False) -> Embedded:
-        assert isinstance(model, Mirror)
-        rna = None if batch.expression is None else model.rna(batch.expression).embedding
-        if batch.tiles is None or batch.counts is None:
-            return Embedded(None, rna, None)
-        rows, embeddings = [], []
-        weights = batch.tiles.new_zeros(batch.tiles.shape[:2]) if attention else None
-        for group in groups_of(batch.counts):
-            encoded = model.slide(batch.tiles[group.rows, : group.tiles], group.counts, weights=attention)
-            rows.append(group.rows)
-            embeddings.append(encoded.embedding)
-            if weights is not None:
-                weights[group.rows, : group.tiles] = encoded.weights
-        return Embedded(torch.cat(embeddings)[torch.cat(rows).argsort()], rna, weights)
-
-    def diagnostics(self, model: nn.Module) -> dict[str, float]:
-        assert isinstance(model, Mirror)
-        return {"logit_scale": float(model.log_scale.detach().exp())}
+    def metrics(self, logits: Tensor, targets: Targets) -> dict[str, float]:
+        """Accuracy, macro F1 and macro AUROC, where they can be told; higher is better."""
+        probability, label = logits.double().softmax(-1).numpy(), targets.label.numpy()
+        chosen = probability.argmax(1)
+        found = {"accuracy": accuracy(label, chosen), "macro_f1": macro_f1(label, chosen, self.outputs)}
+        return found | _finite({"auroc": macro_auroc(label, probability)})
 
 
-def mirror_terms(out: MirrorOutput, paired_slide: Tensor, paired_rna: Tensor) -> dict[str, Tensor]:
-    """Every term that this batch has: a patient without one modality counts in the other's own terms.
+class Survival(Section):
+    """Hazards in K bins of time, by their likelihood (Zadeh and Schmid 2021, doi 10.1109/TPAMI.2020.2979450)."""
+
+    name: Literal["survival"] = "survival"
+    term: ClassVar[str] = "hazard_nll"
+    edges_days: tuple[float, ...]  # right edges of the K bins, rising; the last bin also has all later times
+
+    @property
+    def outputs(self) -> int:
+        return len(self.edges_days)
+
+    def targets(self, patients: Patients, patient_ids: Sequence[str]) -> Targets:
+        """Targets of patients that all have an outcome. Bin k is [edge k - 1, edge k)."""
+        rows = patients.survival().loc[list(patient_ids)]
+        time = rows["time_days"].to_numpy(float)
+        bins = np.minimum(np.searchsorted(self.edges_days, time, side="right"), self.outputs - 1)
+        event = torch.from_numpy(rows["event"].to_numpy(bool, copy=True))
+        return Targets(torch.from_numpy(bins.astype(np.int64)), event, torch.from_numpy(time.copy()))
+
+    def loss(self, logits: Tensor, targets: Targets) -> Tensor:
+        """Mean over the patients, of hazard logits (B, K)."""
+        assert targets.event is not None
+        return survival_nll(logits.float(), targets.label, targets.event).mean()
+
+    def predictions(self, logits: Tensor) -> pd.DataFrame:
+        """A column ``risk``, higher = worse."""
+        return pd.DataFrame({"risk": survival_risk(logits.double()).numpy()})
+
+    def metrics(self, logits: Tensor, targets: Targets) -> dict[str, float]:
+        """Harrell's C, where a pair can be compared; higher is better."""
+        assert targets.event is not None
+        assert targets.time_days is not None
+        risk = survival_risk(logits.double()).numpy()
+        return _finite({"c_index": harrell_c(targets.time_days.numpy(), targets.event.numpy(), risk)})
+
+
+Task = Annotated[Subtype | Survival, Field(discriminator="name")]
+
+
+def labelled(name: TaskName, patients: Patients) -> set[str]:
+    """The patients whose subtype or outcome is known."""
+    return set(patients.subtypes()) if name == "subtype" else set(map(str, patients.survival().index))
+
+
+def fit_task(name: TaskName, patients: Patients, train_ids: Sequence[str]) -> Subtype | Survival:
+    """A task, its time bins cut at the quartiles of the training patients' uncensored times.
 
     Args:
-        paired_slide, paired_rna: rows of the two sides that are the same patients.
-    """
-    terms: dict[str, Tensor] = {}
-    slide, rna = out.slide, out.rna
-    for name, side in (("slide_retention", slide), ("rna_retention", rna)):
-        if side is not None and side.retained is not None:
-            terms[name] = hidden_error(side.retained.prediction, side.retained.target, side.retained.mask)
-    styles = [side.style for side in (slide, rna) if side is not None and side.style is not None]
-    if styles:
-        kl = [kl_to_normal(style.mean, style.logvar) for style in styles]
-        terms["style"] = kl[0] if len(kl) == 1 else kl[0] + kl[1]
-    if slide is None or rna is None or len(paired_slide) < 1:
-        return terms
-    if slide.aligned is not None and rna.aligned is not None and len(paired_slide) > 1:
-        terms["align"] = info_nce(slide.aligned[paired_slide], rna.aligned[paired_rna], out.logit_scale)
-    if slide.style is not None and rna.style is not None:
-        terms["cluster"] = assignment_kl(slide.style.scores[paired_slide], rna.style.scores[paired_rna])
-    return terms
-
-
-METHODS: dict[str, Callable[[TrainConfig], Task]] = {"mirror": MirrorTask}
-
-
-def make_task(method: str, config: TrainConfig) -> Task:
-    """The method of that name.
+        train_ids: the patients trained on, all with a subtype or an outcome. The classes are those of the whole store:
+            that a subtype exists is no result.
 
     Raises:
-        BadInput: ``BAD_OPTION``, listing the methods.
+        BadInput: ``NOT_ESTIMABLE`` with fewer than two classes or no event among the training patients.
     """
-    if method not in METHODS:
-        raise BadInput(
-            "BAD_OPTION", "no such method", key="--method", expected=f"one of {some(list(METHODS))}", got=method
-        )
-    return METHODS[method](config)
+    if name == "subtype":
+        subtypes = patients.subtypes()
+        if len({subtypes[patient] for patient in train_ids}) < 2:
+            message, hint = "the training patients have fewer than two subtypes", "see `mirror-data outcomes`"
+            raise BadInput("NOT_ESTIMABLE", message, key=schema.PATIENTS, got=f"{len(train_ids)} patients", hint=hint)
+        return Subtype(classes=tuple(sorted(set(subtypes.values()))))
+    rows = patients.survival().loc[list(train_ids)]
+    time, event = rows["time_days"].to_numpy(float), rows["event"].to_numpy(bool)
+    if not event.any():
+        message, hint = "no training patient has an event", "see `mirror-data outcomes`"
+        raise BadInput("NOT_ESTIMABLE", message, key=schema.PATIENTS, got=f"{len(train_ids)} patients", hint=hint)
+    inner = np.quantile(time[event], np.arange(1, BINS) / BINS)
+    edges = np.unique([*inner, np.nextafter(time.max(), np.inf)])
+    return Survival(edges_days=tuple(map(float, edges)))
+
+
+def choose_task(method: str, known: tuple[TaskName, ...], task: str | None) -> TaskName | None:
+    """The task of that name; refuses one that a method cannot be trained for, and the lack of one that it needs.
+
+    Args:
+        known: what the method can be trained for; none if it takes no labels.
+
+    Raises:
+        BadInput: ``BAD_OPTION``.
+    """
+    if not known and task is not None:
+        message = f"{method} is trained without labels; evaluate its embeddings with `mirror-eval`"
+        raise BadInput("BAD_OPTION", message, key="--task", expected="no --task", got=task)
+    found = next((name for name in known if name == task), None)
+    if known and found is None:
+        message = f"{method} is trained for a task" if task is None else "no such task"
+        raise BadInput("BAD_OPTION", message, key="--task", expected=f"one of {some(known)}", got=task)
+    return found
+
+
+def _finite(values: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in values.items() if np.isfinite(value)}

@@ -1,4 +1,4 @@
-"""The one training loop. A method supplies its step (`tasks.Task`); everything else is the same for all.
+"""The one training loop. A method supplies its step (`learner.Learner`); everything else is the same for all.
 
 Every random number of a step comes from (seed, fold, epoch, step) alone, so that a training can be stopped after any
 step and goes on as if it never had been: on CPU, bit by bit.
@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -23,6 +23,7 @@ from mirror_data.errors import BadInput, Interrupted
 from mirror_data.progress import Progress
 from torch import Tensor, nn
 
+from mirror_model.averaging import make_average, without_average
 from mirror_model.batches import PatientData, epoch_batches, random_draw
 from mirror_model.checkpoint import (
     METRICS,
@@ -36,8 +37,8 @@ from mirror_model.checkpoint import (
     restore_optimiser,
 )
 from mirror_model.config import TrainConfig
+from mirror_model.learner import Learner
 from mirror_model.optimiser import learning_rate, make_optimiser
-from mirror_model.tasks import Task
 from mirror_model.validation import validate
 
 
@@ -63,7 +64,7 @@ def seed_torch(*words: int) -> None:
 class Training:
     """Everything one fold's training works on."""
 
-    task: Task
+    learner: Learner
     network: nn.Module
     config: TrainConfig
     fold: int
@@ -74,6 +75,7 @@ class Training:
     preparation: Mapping[str, Tensor]
     device: torch.device
     autocast: bool  # bf16
+    unlabelled: int = 0  # training patients left out of supervised training, whose outcome is not known
 
 
 def fit(training: Training, saved: Saved | None, stop: Callable[[], bool], progress: Progress) -> CheckpointDocument:
@@ -89,7 +91,7 @@ def fit(training: Training, saved: Saved | None, stop: Callable[[], bool], progr
     else:
         loop.resume(saved)
         progress.advance(loop.position.epoch, "resumed")
-    while loop.position.epoch < training.config.epochs:
+    while not loop.done:
         progress.advance(1, loop.run_epoch(stop))
     return loop.finish()
 
@@ -101,19 +103,29 @@ class Loop:
         self.t = training
         self.optimiser = make_optimiser(training.network, training.config.optimiser)
         self.parameters = [p for p in training.network.parameters() if p.requires_grad]
+        self.average = make_average(training.network, training.config.optimiser)
         self.position = Position()
         self.batches_an_epoch = max(1, math.ceil(len(training.train) / training.config.batch_size))
 
+    @property
+    def done(self) -> bool:
+        """Whether all epochs are over, or the validation loss has not fallen for ``patience`` of them."""
+        at, config = self.position, self.t.config
+        waited = 0 if at.best_epoch is None else at.epoch - at.best_epoch
+        return at.epoch >= config.epochs or 0 < config.patience <= waited
+
     def start(self) -> None:
         """The untrained network is epoch 0 of the log, and what ``epochs = 0`` keeps."""
-        self.t.task.before_step(self.t.network)
+        self.t.learner.before_step(self.t.network)
         self._log({"epoch": 0, **self._validate()})
         self._save(("last",))
 
     def resume(self, saved: Saved) -> None:
         restore_network(self.t.network, saved.network, self.t.folder.path)
         if saved.optimiser is not None:
-            restore_optimiser(self.optimiser, saved.optimiser)
+            restore_optimiser(self.optimiser, without_average(saved.optimiser))
+            if self.average is not None:
+                self.average.restore(saved.optimiser)
         self.position = saved.document.position
         log = self.t.folder.path / METRICS
         lines = log.read_text().splitlines() if log.exists() else []
@@ -144,24 +156,40 @@ class Loop:
     def _step(self, members: np.ndarray, rng: np.random.Generator, number: int) -> None:
         """One optimiser step."""
         config, network = self.t.config, self.t.network
-        batch = self.t.train.batch(members, random_draw(config.data, rng)).to(self.t.device)
         rate = learning_rate(config.optimiser, number, config.epochs * self.batches_an_epoch)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        self.t.task.before_step(network)
-        with torch.autocast(self.t.device.type, torch.bfloat16, enabled=self.t.autocast):
-            step = self.t.task.step(network, batch)
+        self.t.learner.before_step(network)
         self.optimiser.zero_grad(set_to_none=True)
-        step.loss.backward()
+        values = self._gradients(members, rng)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters, config.optimiser.clip or math.inf)
-        names = ["loss", *step.terms, "gradient_norm"]
-        values = torch.stack([step.loss.detach(), *step.terms.values(), norm]).double().tolist()
-        if not all(map(math.isfinite, values)):
+        values["gradient_norm"] = float(norm)
+        if not all(map(math.isfinite, values.values())):
             hint = "lower optimiser.lr, or set optimiser.clip"
             got = f"epoch {self.position.epoch + 1}, step {self.position.step + 1}"
             raise BadInput("DIVERGED", "the loss is no longer a finite number", key="optimiser.lr", got=got, hint=hint)
         self.optimiser.step()
-        self._add({**dict(zip(names, values, strict=True)), "lr": rate})
+        if self.average is not None:
+            self.average.update(number)
+        self._add({**values, "lr": rate})
+
+    def _gradients(self, members: np.ndarray, rng: np.random.Generator) -> dict[str, float]:
+        """Leave the batch's gradients in the network; returns the loss and its terms.
+
+        In parts of at most ``micro_batch`` patients, each counting by its share: the same gradients in less memory.
+        """
+        most = self.t.config.runtime.micro_batch or len(members)
+        found: dict[str, float] = {}
+        for part in np.array_split(members, -(-len(members) // most)):
+            share = len(part) / len(members)
+            batch = self.t.train.batch(part, random_draw(self.t.config.data, rng)).to(self.t.device)
+            with torch.autocast(self.t.device.type, torch.bfloat16, enabled=self.t.autocast):
+                step = self.t.learner.step(self.t.network, batch)
+            (step.loss * share).backward()
+            numbers = torch.stack([step.loss.detach(), *step.terms.values()]).double().tolist()
+            for name, value in zip(["loss", *step.terms], numbers, strict=True):
+                found[name] = found.get(name, 0.0) + share * value
+        return found
 
     def _add(self, values: Mapping[str, float]) -> None:
         sums, counts = dict(self.position.sums), dict(self.position.counts)
@@ -178,14 +206,14 @@ class Loop:
         """The validation part's metrics, in the epochs that ask for them."""
         t, epoch = self.t, self.position.epoch
         due = epoch % t.config.runtime.validate_every == 0 or epoch == t.config.epochs
-        own = t.task.diagnostics(t.network)
+        own = t.learner.diagnostics(t.network)
         if not due or not len(t.validation):
             return own
-        t.task.before_step(t.network)
-        with torch.random.fork_rng(devices=[]):
+        with self._shown(), torch.random.fork_rng(devices=[]):
+            t.learner.before_step(t.network)
             seed_torch(t.config.seed, t.fold, Use.START)
             rng = self._stream(Use.START)
-            return {**own, **validate(t.task, t.network, t.validation, t.config, rng, t.device, t.autocast)}
+            return {**own, **validate(t.learner, t.network, t.validation, t.config, rng, t.device, t.autocast)}
 
     def _is_best(self, checked: Mapping[str, float]) -> bool:
         loss = checked.get("validation_loss")
@@ -202,10 +230,17 @@ class Loop:
             file.write(json.dumps(values, sort_keys=True) + "\n")
 
     def _save(self, kinds: tuple[Kind, ...]) -> None:
-        self.t.task.before_step(self.t.network)
         document = self.t.document.model_copy(update={"position": self.position})
         state = optimiser_tensors(self.optimiser)
-        self.t.folder.save(kinds, document, self.t.network.state_dict(), self.t.preparation, state)
+        if self.average is not None:
+            state |= self.average.tensors()
+        with self._shown():
+            self.t.learner.before_step(self.t.network)
+            self.t.folder.save(kinds, document, self.t.network.state_dict(), self.t.preparation, state)
+
+    def _shown(self) -> AbstractContextManager[None]:
+        """While the block runs, the network holds the weights that are validated and kept."""
+        return nullcontext() if self.average is None else self.average.shown()
 
     def finish(self) -> CheckpointDocument:
         """Name the chosen weights ``model``."""

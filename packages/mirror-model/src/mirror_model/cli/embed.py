@@ -23,7 +23,10 @@ def command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    """Embed every patient of the store with the networks of a run: slides, expression, or both."""
+    """Embed every patient of the store with the networks of a run: slides, expression, or both.
+
+    Of a supervised run, predict every patient of the fold instead.
+    """
     from mirror_model.embed import describe, embed_folds
 
     outcomes = embed_folds(store_url, run_name, fold, attention=attention, checkpoints=checkpoints, overwrite=overwrite)

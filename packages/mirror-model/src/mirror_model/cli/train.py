@@ -9,11 +9,13 @@ from mirror_data.cli.app import json_option, overwrite_option, store_option, tel
 
 
 def _show_options(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    """Not eager, while ``--method`` is: so the method is known, and missing options are not yet asked for."""
     if not wanted or context.resilient_parsing:
         return
+    from mirror_model.baselines.config import config_of
     from mirror_model.config import describe_options
 
-    for line in describe_options():
+    for line in describe_options(config_of(context.params["method"])()):
         click.echo(line)
     context.exit()
 
@@ -23,7 +25,15 @@ def _show_options(context: click.Context, _parameter: click.Parameter, wanted: b
 @click.option("--run", "run_name", required=True, metavar="NAME", help="Name of the run in the store.")
 @click.option("--split", default="folds", show_default=True, metavar="NAME", help="The split whose folds are trained.")
 @click.option("--fold", default="all", show_default=True, metavar="K|all", help="Fold to train, from 0.")
-@click.option("--method", default="mirror", show_default=True, help="What to train.")
+@click.option(
+    "--method",
+    default="mirror",
+    show_default=True,
+    is_eager=True,
+    metavar="M",
+    help="What to train: mirror, tangle, linear, abmil, transmil, porpoise.",
+)
+@click.option("--task", metavar="subtype|survival", help="What the last four, which are supervised, are trained for.")
 @click.option("--genes", metavar="NAME", help="Gene selection of the store; every gene without it.")
 @click.option("--tiling", metavar="T", help="Tiling of the features; needed where there are several.")
 @click.option("--encoder", metavar="E", help="Encoder of the features; needed where there are several.")
@@ -31,11 +41,11 @@ def _show_options(context: click.Context, _parameter: click.Parameter, wanted: b
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One setting, such as model.dim=192.")
 @click.option("--checkpoints", metavar="DIR", help="Where checkpoints go; COHORT.runs beside the store by default.")
 @click.option("--workers", type=click.IntRange(min=1), help="Folds trained side by side; as many as there are cores.")
-@click.option("--embed/--no-embed", default=True, show_default=True, help="Then embed every patient, with attention.")
+@click.option("--embed/--no-embed", default=True, show_default=True, help="Then embed or predict every patient.")
 @overwrite_option
 @json_option
 @click.option(
-    "--options", is_flag=True, is_eager=True, expose_value=False, callback=_show_options, help="List every setting."
+    "--options", is_flag=True, expose_value=False, callback=_show_options, help="List every setting of the method."
 )
 def command(
     store_url: str,
@@ -43,6 +53,7 @@ def command(
     split: str,
     fold: str,
     method: str,
+    task: str | None,
     genes: str | None,
     tiling: str | None,
     encoder: str | None,
@@ -57,8 +68,10 @@ def command(
     """Train a method on the training part of each fold; the test part is never looked at.
 
     What is trained with equal settings on equal data is skipped, what was interrupted goes on where it stopped. At the
-    end every patient is embedded with each fold's network (`mirror-model embed --attention` does this alone).
+    end every patient is embedded with each fold's network, or predicted if the method is supervised, and tiles are
+    weighed (`mirror-model embed --attention` does this alone).
     """
+    from mirror_model.baselines.config import config_of
     from mirror_model.config import read_config
     from mirror_model.embed import describe as describe_embedded
     from mirror_model.embed import embed_folds
@@ -68,9 +81,10 @@ def command(
         store_url,
         run_name,
         method=method,
+        task=task,
         split=split,
         fold=fold,
-        config=read_config(config, settings),
+        config=read_config(config, settings, kind=config_of(method)),
         genes=genes,
         tiling=tiling,
         encoder=encoder,

@@ -1,0 +1,76 @@
+"""What supervised methods share: a network from a patient's modalities to logits, and a step with the task's loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from mirror_model.batches import Batch
+from mirror_model.learner import Applied, Step
+from mirror_model.mirror import Shapes
+from mirror_model.tasks import Task
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a network says of a batch."""
+
+    logits: Tensor  # (B, K)
+    weights: Tensor | None = None  # (B, N) of each tile, not negative, sums to 1; None where tiles are not weighed
+
+
+class Classifier(nn.Module, ABC):
+    """A supervised network. Every patient of a batch has the modalities that its method needs."""
+
+    @abstractmethod
+    def forward(self, tiles: Tensor, counts: Tensor, expression: Tensor | None, *, weights: bool = False) -> Scored:
+        """Logits of a batch.
+
+        Args:
+            tiles: (B, N, P); rows beyond a bag's own count are ignored.
+            counts: (B,) tiles of each bag, at least 1.
+            expression: (B, G); None for a method that reads slides only.
+            weights: also return each tile's weight, where the network has such weights.
+        """
+
+    def penalty(self) -> Tensor | None:
+        """What is added to the loss: a scalar."""
+        return None
+
+
+class SupervisedLearner:
+    """Any `Classifier`, trained for a task.
+
+    Args:
+        network: makes the network from settings, sizes and the number K of outputs.
+    """
+
+    def __init__(self, network: Callable[[Any, Shapes, int], Classifier], config: Any, task: Task) -> None:
+        self.network, self.config, self.task = network, config, task
+
+    def build(self, shapes: Shapes) -> Classifier:
+        return self.network(self.config, shapes, self.task.outputs)
+
+    def before_step(self, model: nn.Module) -> None:
+        """Nothing has to hold."""
+
+    def step(self, model: nn.Module, batch: Batch) -> Step:
+        assert isinstance(model, Classifier)
+        assert batch.targets is not None
+        logits = model(batch.tiles, batch.counts, batch.expression).logits
+        loss = self.task.loss(logits, batch.targets)
+        terms, penalty = {self.task.term: loss.detach()}, model.penalty()
+        if penalty is not None:
+            loss, terms["penalty"] = loss + penalty, penalty.detach()
+        return Step(loss, terms, logits=logits)
+
+    def apply(self, model: nn.Module, batch: Batch, *, attention: bool = False) -> Applied:
+        scored: Scored = model(batch.tiles, batch.counts, batch.expression, weights=attention)
+        return Applied(logits=scored.logits, weights=scored.weights)
+
+    def diagnostics(self, model: nn.Module) -> dict[str, float]:
+        return {}

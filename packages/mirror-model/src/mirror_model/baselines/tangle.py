@@ -1,0 +1,87 @@
+"""TANGLE (Jaume et al. 2024, arXiv 2405.11618): slides and expression aligned by contrast; pretraining only.
+
+Shapes: B patients, N tiles, P tile features, G genes, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as nnf
+
+from mirror_model.baselines.config import TangleConfig
+from mirror_model.batches import Batch
+from mirror_model.learner import Applied, Step
+from mirror_model.losses import info_nce
+from mirror_model.mirror import Shapes
+from mirror_model.slide_encoder import GatedPool, valid_tiles
+
+
+@dataclass(frozen=True)
+class PooledSlides:
+    """Embeddings of bags."""
+
+    embedding: Tensor  # (B, D)
+    weights: Tensor  # (B, N) of each tile, sums to 1
+
+
+class Tangle(nn.Module):
+    """An ABMIL slide encoder of two layers before the attention, and a three-layer network for expression."""
+
+    def __init__(self, config: TangleConfig, shapes: Shapes) -> None:
+        super().__init__()
+        D, dropout = config.model.dim, config.model.dropout
+        layers = [self._layer(shapes.tile_width, D, dropout), self._layer(D, D, dropout)]
+        self.embed = nn.Sequential(*layers)
+        self.pool = GatedPool(D, config.model.attention_dim, dropout)
+        self.rna = nn.Sequential(
+            nn.Linear(shapes.genes, D), nn.ReLU(), nn.Dropout(dropout),
+            nn.Linear(D, D), nn.ReLU(), nn.Dropout(dropout),
+            nn.Linear(D, D),
+        )  # fmt: skip
+
+    @staticmethod
+    def _layer(width: int, dim: int, dropout: float) -> nn.Sequential:
+        return nn.Sequential(nn.Linear(width, dim), nn.LayerNorm(dim), nn.GELU(), nn.Dropout(dropout))
+
+    def slide(self, tiles: Tensor, counts: Tensor) -> PooledSlides:
+        """Bags (B, N, P) with ``counts`` (B,) tiles."""
+        return PooledSlides(*self.pool(self.embed(tiles), valid_tiles(tiles, counts)))
+
+    def forward(self, tiles: Tensor, counts: Tensor, expression: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings of both modalities, (B, D) each."""
+        return self.slide(tiles, counts).embedding, self.rna(expression)
+
+
+class TangleLearner:
+    """Symmetric InfoNCE on embeddings of length 1, with a fixed temperature."""
+
+    task = None
+
+    def __init__(self, config: TangleConfig) -> None:
+        self.config = config
+
+    def build(self, shapes: Shapes) -> Tangle:
+        return Tangle(self.config, shapes)
+
+    def before_step(self, model: nn.Module) -> None:
+        """Nothing has to hold."""
+
+    def step(self, model: nn.Module, batch: Batch) -> Step:
+        slide, rna = model(batch.tiles, batch.counts, batch.expression)
+        slide_unit, rna_unit = (nnf.normalize(x.float(), dim=-1) for x in (slide, rna))
+        scale = slide_unit.new_tensor(1 / self.config.model.temperature)
+        loss = info_nce(slide_unit, rna_unit, scale)
+        return Step(loss, {"align": loss.detach()}, slide, rna, slide_unit, rna_unit)
+
+    def apply(self, model: nn.Module, batch: Batch, *, attention: bool = False) -> Applied:
+        assert isinstance(model, Tangle)
+        rna = None if batch.expression is None else model.rna(batch.expression)
+        if batch.tiles is None or batch.counts is None:
+            return Applied(rna=rna)
+        pooled = model.slide(batch.tiles, batch.counts)
+        return Applied(pooled.embedding, rna, weights=pooled.weights if attention else None)
+
+    def diagnostics(self, model: nn.Module) -> dict[str, float]:
+        return {}
