@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from mirror_data.errors import BadInput
-from mirror_data.rna.elimination import (
-    EliminationOptions,
-    cross_validate,
-    eliminate,
-    genes_a_round,
-    one_thread,
-    score,
-    stability,
-)
-from mirror_data.rna.gene_matrix import GeneMatrix
-from sklearn.feature_selection import RFE, RFECV
-from sklearn.model_selection import StratifiedKFold
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from mirror_data.rna import course
+from mirror_data.rna.crew import ALONE, crew
+from mirror_data.rna.elimination import EliminationOptions, eliminate, genes_a_round, score
+from mirror_data.rna.gene_matrix import GeneMatrix, Lens
+from mirror_data.rna.svm import signs
+from sklearn.feature_selection import RFE
 from sklearn.svm import LinearSVC
 
 
@@ -36,10 +26,9 @@ def exact_peer() -> LinearSVC:
     return LinearSVC(tol=1e-8, max_iter=100_000, dual=True)
 
 
-def run(X: np.ndarray, labels: np.ndarray, options: EliminationOptions, **more):
-    matrix = GeneMatrix(X.T.copy())
-    with one_thread():
-        return eliminate(matrix, labels, options, **more)
+def run(X: np.ndarray, labels: np.ndarray, options: EliminationOptions, threads: int = 1, **more):
+    with crew(threads) as hands:
+        return eliminate(GeneMatrix(X.T), labels, options, crew=hands, **more)
 
 
 @pytest.mark.parametrize(
@@ -72,53 +61,62 @@ def test_equal_to_scikit_learn_on_real_cohorts(shared, step):
     assert np.array_equal(found.ranking(20), peer.ranking_)
 
 
-def test_cross_validation_is_scikit_learns():
-    X, labels = synthetic(80, 40, 3, seed=3)
-    inner = StratifiedKFold(4)
-    fold_of = np.empty(80, dtype=int)
-    for fold, (_, held) in enumerate(inner.split(X, labels)):
-        fold_of[held] = fold
-    matrix = GeneMatrix(X.T.copy())
-    options = EliminationOptions(step=0.1, min_genes=2)
-    curve = cross_validate(matrix, labels, fold_of, options, standardise=False)
-    peer = RFECV(exact_peer(), step=0.1, min_features_to_select=2, cv=inner).fit(X, labels)
-    assert list(curve.sizes) == sorted(peer.cv_results_["n_features"], reverse=True)
-    np.testing.assert_allclose(curve.mean[::-1], peer.cv_results_["mean_test_score"])
-    np.testing.assert_allclose(curve.sd[::-1], peer.cv_results_["std_test_score"])
-    assert curve.best == peer.n_features_
-    whole = eliminate(matrix, labels, EliminationOptions(step=0.1, min_genes=2))
-    assert np.array_equal(whole.ranking(curve.best), peer.ranking_)
+@pytest.fixture
+def rough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Float32 products and readings, as for 200,000 genes, also for a few hundred."""
+    monkeypatch.setattr(course, "_FEW_ROUNDS", 0)
+    monkeypatch.setattr(course, "_ROUGH", 1)
 
 
-def test_genes_are_standardised_without_the_fold_held_out():
-    """As scikit-learn does with the scaler inside the cross-validation."""
-    X, labels = synthetic(60, 90, 2, seed=5)
-    X[:, 11] = 0
-    X[:2, 11] = 5.0  # varies in one fold alone
-    fold_of = np.arange(60) % 3
-    splits = [(np.flatnonzero(fold_of != fold), np.flatnonzero(fold_of == fold)) for fold in range(3)]
-    curve = cross_validate(GeneMatrix(X.T.copy()), labels, fold_of, EliminationOptions(step=0.1))
-    peer = RFECV(
-        make_pipeline(StandardScaler(), exact_peer()),
-        step=0.1,
-        cv=splits,
-        importance_getter="named_steps.linearsvc.coef_",
-    ).fit(X, labels)
-    np.testing.assert_allclose(curve.mean[::-1], peer.cv_results_["mean_test_score"])
-    assert curve.best == peer.n_features_
+@pytest.mark.parametrize(("n", "genes", "classes", "step"), [(60, 400, 2, 0.05), (50, 300, 4, 0.1), (40, 200, 2, 1)])
+def test_float32_products_end_where_float64_ends(n, genes, classes, step, rough):
+    X, labels = synthetic(n, genes, classes, seed=n)
+    held = np.arange(n) % 4 == 0
+    options = EliminationOptions(step=step)
+    found = run(X, labels, options, among=~held, scored=held)
+    peer = RFE(exact_peer(), n_features_to_select=1, step=step).fit(X[~held], labels[~held])
+    assert np.array_equal(found.ranking(1), peer.ranking_)
+    assert found.residual < 1e-11
+    for size, scored in zip(found.sizes[::3], found.scores[::3], strict=True):
+        left = found.ranking(size) == 1
+        machine = exact_peer().fit(X[~held][:, left], labels[~held])
+        assert scored == pytest.approx(machine.score(X[held][:, left], labels[held]))
 
 
-def test_centring_on_those_held_out_would_cost_accuracy():
-    """More genes than samples, unequal classes: what was found on TCGA-BRCA, in small."""
-    rng = np.random.default_rng(0)
-    labels = (np.arange(120) % 6 == 0).astype(int)
-    X = rng.normal(size=(120, 600)) + 0.6 * labels[:, None] * (rng.random(600) < 0.05)
-    X = (X - X.mean(0)) / X.std(0)
-    fold_of = np.arange(120) // 2 % 5
-    options = EliminationOptions(step=0.5, min_genes=300)
-    inside = cross_validate(GeneMatrix(X.T.copy()), labels, fold_of, options)
-    outside = cross_validate(GeneMatrix(X.T.copy()), labels, fold_of, options, standardise=False)
-    assert inside.mean[0] > outside.mean[0] + 0.1
+def test_the_residual_is_that_of_the_genes_themselves(rough):
+    """Not only that of the rough matrix: b_i = 2 C y_i max(0, 1 - y_i f_i) with f from the genes left."""
+    X, labels = synthetic(50, 500, 3, seed=2)
+    everyone = np.ones(50, dtype=bool)
+    under_way = course.Course(
+        GeneMatrix(X.T), labels, 1.0, 50, 8, fitted=everyone, scored=None, standardise=False, crew=ALONE
+    )
+    y = signs(labels)
+    alive = np.ones(500, dtype=bool)
+    for _ in range(8):
+        now = under_way.fit()
+        beta = under_way.beta
+        f = beta @ X[:, alive] @ X[:, alive].T + beta.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(now.scores, f, atol=1e-11)
+        np.testing.assert_allclose(beta, 2 * y * np.maximum(0, 1 - y * f), atol=1e-11)
+        alive[under_way.drop(50)] = False
+
+
+@pytest.mark.parametrize("step", [1, 0.1])
+def test_float32_values_and_threads_change_nothing(step):
+    """Genes with means and spreads far apart, stored in float32, seen through a lens."""
+    rng = np.random.default_rng(3)
+    X, labels = synthetic(60, 150, 2, seed=3)
+    X = (X * 10 ** rng.uniform(-3, 2, 150) + rng.uniform(-30, 30, 150)).astype(np.float32)
+    mean, spread = X.mean(axis=0, dtype=float), X.astype(float).std(axis=0)
+    held = np.arange(60) % 3 == 0
+    options = EliminationOptions(step=step)
+    expected = run((X - mean) / spread, labels, options, among=~held, scored=held)
+    lensed = GeneMatrix(np.ascontiguousarray(X.T), Lens(mean, 1 / spread, np.sqrt(60)))
+    for threads in (1, 3):
+        with crew(threads) as hands:
+            found = eliminate(lensed, labels, options, among=~held, scored=held, crew=hands)
+        assert np.array_equal(found.dropped_in, expected.dropped_in)
+        assert found.scores == expected.scores
 
 
 def test_ties_go_by_gene_id():
@@ -145,43 +143,6 @@ def test_the_gram_matrix_follows_the_genes_left():
     peer = exact_peer().fit(X[~held][:, left], labels[~held])
     assert scored.scores[-1] == pytest.approx(peer.score(X[held][:, left], labels[held]))
     assert len(scored.scores) == len(scored.sizes) == 398
-
-
-@given(st.integers(1, 30), st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
-def test_taking_rows_away_loses_none(genes, seed):
-    rng = np.random.default_rng(seed)
-    original = rng.normal(size=(genes, 3))
-    matrix = GeneMatrix(original.copy())
-    while matrix.left:
-        count = int(rng.integers(1, matrix.left + 1))
-        rows = np.sort(rng.choice(matrix.left, count, replace=False))
-        expected = set(matrix.order[rows])
-        gone = matrix.take_away(rows)
-        names = matrix.order[matrix.left : matrix.left + count]
-        assert set(names) == expected
-        assert list(names) == sorted(names)
-        assert np.array_equal(gone, original[names])
-        assert np.array_equal(matrix.values, original[matrix.order])
-        np.testing.assert_allclose(
-            matrix.gram(), original[matrix.order[: matrix.left]].T @ original[matrix.order[: matrix.left]] + 1
-        )
-    matrix.restore()
-    assert sorted(matrix.order) == list(range(genes))
-
-
-def test_stability_counts_the_resamples_that_keep_a_gene():
-    rng = np.random.default_rng(4)
-    labels = np.arange(60) % 2
-    X = rng.normal(size=(60, 20))
-    X[:, 7] += 3 * (2 * labels - 1)
-    matrix = GeneMatrix(((X - X.mean(0)) / X.std(0)).T.copy())
-    halves = [rng.permutation(60) < 30 for _ in range(8)]
-    shares = stability(matrix, labels, halves, 3, EliminationOptions(step=0.1))
-    assert shares.dtype == np.float32
-    assert shares[7] == 1.0
-    assert shares.sum() == pytest.approx(3.0)
-    assert set(np.round(shares * 8, 6)) <= set(range(9))
 
 
 def test_step_means_what_it_means_to_scikit_learn():

@@ -1,117 +1,210 @@
-"""Expression as an elimination wants it: genes as rows that can be taken away, and the Gram matrix of what is left.
+"""Expression as an elimination reads it: genes as rows, never moved or written, each through a mean and a scale.
 
-Shapes: g genes, n samples, c machines. float64.
+One matrix serves every fold, resample and thread: a fold has its own mean and scale of each gene and its own list of
+the genes left, nothing more. Genes are gathered strip by strip into a small float64 buffer, which the processor's
+cache holds, whatever type they are stored in.
+
+Shapes: g genes, n samples, c machines; d genes asked for, m samples fitted on.
 """
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import get_blas_funcs
 
-_BLOCK = 4096  # genes
-_FLAT = 1e-7  # spread below which a gene does not vary
-_rank_one = get_blas_funcs("ger", dtype=np.float64)
+from mirror_data.rna.crew import ALONE, Crew
+from mirror_data.rna.standardise import Standardised
+
+_STRIP = 256  # genes in the cache at once
+_BLOCK = 4096  # genes in a product, most
+_FLAT = 1e-7  # spread in a fold, against the spread in all, of a gene that does not vary there
+_FAR = 64.0  # mean over spread from which x b - mean sum(b) would lose digits
+_RUNS = 16  # runs of neighbouring samples, up to which they are copied as such
 
 
 @dataclass(frozen=True)
-class _Lens:
-    """Genes brought to mean 0 and spread 1 on some of the samples."""
+class Read:
+    """What one reading of the genes gives."""
 
-    share: np.ndarray  # (n,): 1 / count for each of those samples, else 0; a row's mean is row @ share
-    scale: np.ndarray  # (g,), by gene: 1 / spread, 0 for a gene that does not vary among them
+    weights: np.ndarray  # (d, c)
+    scores: np.ndarray  # (c, n): what these weights give each sample, without the intercept
+
+
+@dataclass(frozen=True)
+class Lens:
+    """Mean and scale by which genes are seen."""
+
+    mean: np.ndarray  # float64 (g,)
+    scale: np.ndarray  # float64 (g,), 0 for a gene that does not vary
+    longest: float  # length of the longest row over the samples that it was made for
 
 
 class GeneMatrix:
-    """Expression with genes as rows, from which genes are taken away: float64 (g, n), those left always in front.
+    """Expression with genes as rows (g, n), sorted by gene id, which breaks ties.
 
     Args:
-        values: (g, n), standardised; owned and reordered by this object. Rows sorted by gene id, which breaks ties.
+        values: float32 or float64 (g, n); read only.
+        lens: how a value is fitted: as (value - mean) * scale of its gene. None: as it is.
     """
 
-    def __init__(self, values: np.ndarray) -> None:
-        self.values = np.ascontiguousarray(values, dtype=np.float64)
-        self.order = np.arange(len(values))  # which gene stands in each row
-        self.left = len(values)
-        self.longest = float(np.sqrt(np.einsum("gn,gn->g", self.values, self.values).max(initial=0.0)))
-        self._lens: _Lens | None = None
-        self._whole: np.ndarray | None = None  # the Gram matrix of all genes as they are, once it was asked for
+    def __init__(self, values: np.ndarray, lens: Lens | None = None) -> None:
+        self.values = np.ascontiguousarray(values)
+        self.genes, self.samples = self.values.shape
+        self.lensed = lens is not None
+        if lens is None:
+            squares = np.einsum("gn,gn->g", self.values, self.values, dtype=np.float64)
+            lens = Lens(np.zeros(self.genes), np.ones(self.genes), float(np.sqrt(squares.max(initial=0.0))))
+        self.mean, self.scale, self.longest = lens.mean, lens.scale, lens.longest
+        self._far = np.abs(self.mean * self.scale) > _FAR
+        self._whole: dict[bool, np.ndarray] = {}
+        self._one_at_a_time = threading.Lock()
 
-    def restore(self, among: np.ndarray | None = None) -> None:
-        """All genes are back (in some order); as they are, or standardised on the samples ``among``, bool (n,)."""
-        self.left = len(self.values)
-        self._lens = None if among is None else self._standardised_on(among)
+    @classmethod
+    def of(cls, ready: Standardised) -> GeneMatrix:
+        """Standardised genes."""
+        return cls(ready.raw, Lens(ready.mean, ready.scale, float(np.sqrt(ready.raw.shape[1]))))
 
-    def _standardised_on(self, among: np.ndarray) -> _Lens:
-        share = among / among.sum()
-        scale = np.zeros(len(self.values))
-        for start in range(0, len(self.values), _BLOCK):
-            rows = self.values[start : start + _BLOCK][:, among]
-            spread = rows.std(axis=1)
-            scale[self.order[start : start + _BLOCK]] = np.divide(1.0, spread, where=spread > _FLAT, out=0 * spread)
-        return _Lens(share, scale)
+    def standardised_on(self, places: np.ndarray, crew: Crew = ALONE) -> GeneMatrix:
+        """The same genes brought to mean 0 and spread 1 on the samples at ``places`` (m,)."""
 
-    def _seen(self, start: int, stop: int) -> np.ndarray:
-        """Rows as they are to be fitted: a view, or standardised (d, n)."""
-        rows = self.values[start:stop]
-        if self._lens is None:
-            return rows
-        return (rows - (rows @ self._lens.share)[:, None]) * self._lens.scale[self.order[start:stop], None]
+        def moments(block: np.ndarray) -> np.ndarray:
+            out = np.empty((2, len(block)))
+            for part in _strips(len(block)):
+                rows = _scratch("moments", (part.stop - part.start, len(places)), np.float64)
+                _copy_columns(self._gather(block[part]), places, rows)
+                out[0, part] = rows.mean(axis=1)
+                rows -= out[0, part, None]
+                out[1, part] = np.sqrt(np.einsum("dm,dm->d", rows, rows) / len(places))
+            return out
 
-    def _blocks(self) -> Iterator[np.ndarray]:
-        size = max(self.left, 1) if self._lens is None else _BLOCK
-        return (self._seen(start, min(start + size, self.left)) for start in range(0, self.left, size))
+        mean, spread = np.concatenate(list(crew.map(moments, _blocks(np.arange(self.genes), _BLOCK))), axis=1)
+        varies = spread * self.scale > _FLAT  # the scale is 0 for a gene that varies nowhere
+        scale = np.divide(1.0, spread, where=varies, out=np.zeros(self.genes))
+        return GeneMatrix(self.values, Lens(mean, scale, float(np.sqrt(len(places)))))
 
-    def gram(self) -> np.ndarray:
-        """X X' + 1 over the genes left (n, n)."""
-        n = self.values.shape[1]
-        return sum((rows.T @ rows for rows in self._blocks()), np.zeros((n, n))) + 1.0
+    def rows(self, genes: np.ndarray, places: np.ndarray, dtype: type = np.float64) -> np.ndarray:
+        """Genes as they are fitted (d, m), for the samples at ``places``."""
+        out = np.empty((len(genes), len(places)), dtype=dtype)
+        for part in _strips(len(genes)):
+            out[part] = self._fitted(genes[part], places, np.float64)
+        return out
 
-    def whole(self) -> np.ndarray:
-        """`gram` of all genes, right after `restore`: one's own copy. Computed once where genes are as they are."""
-        if self._lens is not None:
-            return self.gram()
-        if self._whole is None:
-            self._whole = self.gram()
-        return self._whole.copy()
+    def gram(self, genes: np.ndarray, places: np.ndarray, crew: Crew = ALONE, *, rough: bool = False) -> np.ndarray:
+        """X X' over some genes (m, m), float64.
 
-    def importance(self, beta: np.ndarray) -> np.ndarray:
-        """Squared weights of the genes left, summed over the machines (left,), for coefficients (c, n)."""
-        if self._lens is None:
-            weights = self.values[: self.left] @ beta.T  # (left, c)
-        else:
-            centred = beta - beta.sum(axis=1, keepdims=True) * self._lens.share  # (x - mean) b = x (b - sum(b) share)
-            weights = (self.values[: self.left] @ centred.T) * self._lens.scale[self.order[: self.left], None]
-        return np.einsum("gc,gc->g", weights, weights)
+        Args:
+            rough: multiply blocks in float32, at twice the speed (their sum is float64 still).
+        """
+        # At least two blocks, for two threads; their sizes do not depend on how many there are.
+        size = min(max(-(-len(genes) // 2), _STRIP), _BLOCK)
 
-    def least(self, importance: np.ndarray, count: int, noise: float) -> np.ndarray:
-        """Rows of the ``count`` least important genes; of equals (to rounding) those first in the order of ids."""
-        border = np.partition(importance, count - 1)[count - 1]
-        slack = 2 * np.sqrt(border) * noise + noise**2
-        below = np.flatnonzero(importance < border - slack)
-        equal = np.flatnonzero(np.abs(importance - border) <= slack)
-        equal = equal[np.argsort(self.order[equal], kind="stable")]
-        return np.sort(np.concatenate([below, equal[: count - len(below)]]))
+        def product(block: np.ndarray) -> np.ndarray:
+            rows = self._fitted(block, places, np.float32 if rough else np.float64)
+            return rows.T @ rows
 
-    def take_away(self, rows: np.ndarray) -> np.ndarray:
-        """Move rows behind those left; returns them as they were fitted (d, n), in the order of ids."""
-        edge, end = self.left - len(rows), self.left
-        keepers = np.setdiff1d(np.arange(edge, end), rows, assume_unique=True)
-        leavers = rows[rows < edge]  # as many as keepers
-        behind = np.concatenate([self.values[leavers], self.values[rows[rows >= edge]]])
-        names = np.concatenate([self.order[leavers], self.order[rows[rows >= edge]]])
-        self.values[leavers], self.order[leavers] = self.values[keepers], self.order[keepers]
-        by_id = np.argsort(names)
-        self.values[edge:end], self.order[edge:end] = behind[by_id], names[by_id]
-        self.left = edge
-        return self._seen(edge, end)
+        total = np.zeros((len(places), len(places)))
+        for part in crew.map(product, _blocks(genes, size)):
+            total += part
+        return total
+
+    def whole(self, places: np.ndarray, crew: Crew = ALONE, *, rough: bool = False) -> np.ndarray:
+        """`gram` of all genes as a part of everybody's, which is computed once for all folds and resamples."""
+        with self._one_at_a_time:
+            if rough not in self._whole:
+                everyone = np.arange(self.samples)
+                self._whole[rough] = self.gram(np.arange(self.genes), everyone, crew, rough=rough)
+        return self._whole[rough][np.ix_(places, places)]
+
+    def weights(self, genes: np.ndarray, beta: np.ndarray, crew: Crew = ALONE) -> np.ndarray:
+        """Weights (d, c) for coefficients (c, n)."""
+        parts = list(crew.map(lambda block: self._weights(block, beta, None), _blocks(genes, _BLOCK)))
+        return np.concatenate(parts) if parts else np.zeros((0, len(beta)))
+
+    def read(self, genes: np.ndarray, beta: np.ndarray, crew: Crew = ALONE) -> Read:
+        """Weights for coefficients (c, n), and what they give each sample, in one reading."""
+
+        def both(block: np.ndarray) -> Read:
+            scores = np.zeros(beta.shape)
+            return Read(self._weights(block, beta, scores), scores)
+
+        parts = list(crew.map(both, _blocks(genes, _BLOCK)))
+        return Read(np.concatenate([part.weights for part in parts]), sum((p.scores for p in parts), np.zeros(())))
+
+    def _weights(self, genes: np.ndarray, beta: np.ndarray, scores: np.ndarray | None) -> np.ndarray:
+        """Weights of a block (d, c); ``scores`` (c, n) are added to where they are given."""
+        out = np.empty((len(genes), len(beta)))
+        sums = beta.sum(axis=1)  # (c,)
+        for part in _strips(len(genes)):
+            names = genes[part]
+            rows = _scratch("weights", (len(names), self.samples), np.float64)
+            np.copyto(rows, self._gather(names))
+            mean, scale, far = self.mean[names], self.scale[names], self._far[names]
+            if far.any():
+                rows[far] -= mean[far, None]
+                mean = np.where(far, 0.0, mean)
+            found = beta @ rows.T  # (c, d)
+            if self.lensed:
+                found = (found - sums[:, None] * mean) * scale
+            out[part] = found.T
+            if scores is not None:
+                back = found * scale
+                scores += back @ rows - (back @ mean)[:, None]
+        return out
+
+    def _fitted(self, genes: np.ndarray, places: np.ndarray, dtype: type) -> np.ndarray:
+        """Genes as they are fitted (d, m), in memory that the thread's next call uses again."""
+        out = _scratch("fitted", (len(genes), len(places)), dtype)
+        for part in _strips(len(genes)):
+            names, rows = genes[part], out[part]
+            _copy_columns(self._gather(names), places, rows)
+            if self.lensed:
+                rows -= self.mean[names, None].astype(dtype, copy=False)
+                rows *= self.scale[names, None].astype(dtype, copy=False)
+        return out
+
+    def _gather(self, genes: np.ndarray) -> np.ndarray:
+        """Rows as they are stored (d, n): a view where they are neighbours."""
+        if len(genes) and genes[-1] - genes[0] == len(genes) - 1:
+            return self.values[genes[0] : genes[-1] + 1]
+        out = _scratch("gathered", (len(genes), self.samples), self.values.dtype)
+        return np.take(self.values, genes, axis=0, out=out, mode="clip")
 
 
-def take_out(K: np.ndarray, gone: np.ndarray) -> None:
-    """K -= gone' gone, in place (n, n)."""
-    if len(gone) == 1:
-        _rank_one(-1.0, gone[0], gone[0], a=K.T, overwrite_x=False, overwrite_y=False, overwrite_a=True)
-    else:
-        K -= gone.T @ gone
+def _copy_columns(rows: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
+    """out = rows[:, places]."""
+    if len(places) == rows.shape[1]:
+        np.copyto(out, rows, casting="same_kind")
+        return
+    cuts = np.flatnonzero(np.diff(places) != 1) + 1
+    if len(cuts) < _RUNS:
+        for start, stop in zip([0, *cuts], [*cuts, len(places)], strict=True):
+            out[:, start:stop] = rows[:, places[start] : places[start] + stop - start]
+        return
+    picked = _scratch("picked", out.shape, rows.dtype)
+    np.copyto(out, np.take(rows, places, axis=1, out=picked, mode="clip"), casting="same_kind")
+
+
+def _blocks(genes: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    return (genes[start : start + size] for start in range(0, len(genes), size))
+
+
+def _strips(count: int) -> Iterator[slice]:
+    return (slice(start, min(start + _STRIP, count)) for start in range(0, count, _STRIP))
+
+
+_buffers = threading.local()
+
+
+def _scratch(name: str, shape: tuple[int, ...], dtype: type | np.dtype) -> np.ndarray:
+    """Memory of this thread by name, grown when needed: asking the system for it each time costs more than its use."""
+    kind = np.dtype(dtype)
+    size = math.prod(shape) * kind.itemsize
+    there = getattr(_buffers, name, None)
+    if there is None or there.nbytes < size:
+        there = np.empty(size, dtype=np.uint8)
+        setattr(_buffers, name, there)
+    return there[:size].view(kind).reshape(shape)

@@ -6,7 +6,7 @@ down to it, count how often resamples keep each gene, and add the curated cancer
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,21 +16,14 @@ import pandas as pd
 from mirror_data.cohort.strata import deal, draw_order
 from mirror_data.errors import BadInput
 from mirror_data.rna.cancer_genes import match_cancer_genes
-from mirror_data.rna.elimination import (
-    Curve,
-    EliminationOptions,
-    cross_validate,
-    eliminate,
-    one_thread,
-    stability,
-)
+from mirror_data.rna.crew import crew
+from mirror_data.rna.elimination import EliminationOptions
 from mirror_data.rna.gene_matrix import GeneMatrix
+from mirror_data.rna.resampling import Curve, Watch, stability, validate
 from mirror_data.rna.standardise import standardise
 from mirror_data.rna.svm import RESIDUAL
 from mirror_data.store import Expression, GeneSelection, Patients
 from mirror_data.tables import file_digest
-
-Watch = Callable[[float], None]  # hears the share of a fold's work that is done
 
 
 @dataclass(frozen=True)
@@ -62,11 +55,14 @@ def select_genes(
     fold: int,
     options: SelectionOptions,
     watch: Watch = lambda share: None,
+    threads: int = 1,
 ) -> Selected:
     """Select genes on the patients of ``train`` that have expression and the target.
 
     Args:
         train: patient ids; nobody else's values are looked at.
+        watch: hears the share of the work that is done.
+        threads: for the heavy products; the result does not depend on it.
 
     Raises:
         BadInput: ``BAD_OPTION``, ``NO_OVERLAP``, ``BAD_SCALE``, ``TOO_FEW`` if a class has fewer patients than folds.
@@ -76,10 +72,17 @@ def select_genes(
     strata = {patient: target[patient] for patient in sorted(train) if patient in place and patient in target}
     classes = sorted(set(strata.values()))
     _check_classes(classes, list(strata.values()), options)
-    labels = np.array([classes.index(label) for label in strata.values()])
     clip = options.clip if expression.unit == "zscore" else None
-    ready = standardise(expression.values[[place[patient] for patient in strata]], clip)
-    found = _eliminate_all(ready.values, labels, strata, fold, options, watch)
+    inner = deal(strata, [1.0] * options.folds, options.seed, f"inner folds {fold}")
+    fitted = sorted(strata, key=lambda patient: (inner[patient], patient))  # a fold's samples are neighbours
+    ready = standardise(expression.values, clip, np.array([place[patient] for patient in fitted]))
+    cohort = _Cohort(
+        GeneMatrix.of(ready),
+        labels=np.array([classes.index(strata[patient]) for patient in fitted]),
+        fold_of=np.array([inner[patient] for patient in fitted]),
+        halves=tuple(np.array([p in half for p in fitted]) for half in _halves(strata, fold, options)),
+    )
+    found = _eliminate_all(cohort, options, watch, threads)
     cancer = None if options.cancer_genes is None else match_cancer_genes(options.cancer_genes, expression.symbols)
     listed = np.zeros(len(found.ranking), dtype=bool) if cancer is None else cancer.listed
     kept = np.flatnonzero((found.ranking == 1) | listed)
@@ -126,6 +129,16 @@ def asked(options: SelectionOptions, unit: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class _Cohort:
+    """The training patients of a fold."""
+
+    matrix: GeneMatrix
+    labels: np.ndarray  # (n,) class indices
+    fold_of: np.ndarray  # (n,) inner folds
+    halves: tuple[np.ndarray, ...]  # bool (n,) each, resamples
+
+
+@dataclass(frozen=True)
 class _Found:
     ranking: np.ndarray  # int32 (g,)
     curve: Curve
@@ -133,38 +146,28 @@ class _Found:
     residual: float
 
 
-def _eliminate_all(
-    values: np.ndarray,
-    labels: np.ndarray,
-    strata: dict[str, str],
-    fold: int,
-    options: SelectionOptions,
-    watch: Watch,
-) -> _Found:
-    """Cross-validation, the elimination of everybody, and the resamples, on one Gram matrix."""
-    inner = deal(strata, [1.0] * options.folds, options.seed, f"inner folds {fold}")
-    halves = [_half(strata, options.seed, f"resample {fold}/{r}") for r in range(options.resamples)]
-    total, done = options.folds + 1 + options.resamples, 0
-
-    def heard(left: int, genes: int) -> None:
-        watch(min(1.0, (done + 1 - left / genes) / total))
-
-    def next_one() -> None:
-        nonlocal done
-        done += 1
-
-    how = options.elimination
-    with one_thread():
-        matrix = GeneMatrix(values)
-        fold_of = np.array([inner[patient] for patient in strata])
-        curve = cross_validate(matrix, labels, fold_of, how, watch=heard, finished=next_one)
-        final = eliminate(matrix, labels, how, watch=heard)
-        next_one()
+def _eliminate_all(cohort: _Cohort, options: SelectionOptions, watch: Watch, threads: int) -> _Found:
+    """Cross-validation, the elimination of everybody, and the resamples."""
+    first = options.folds + 1
+    total = first + len(cohort.halves)
+    how, matrix, labels = options.elimination, cohort.matrix, cohort.labels
+    with crew(threads) as hands:
+        found = validate(
+            matrix, labels, cohort.fold_of, how, crew=hands, watch=lambda share: watch(share * first / total)
+        )
         shares = None
-        if halves:
-            masks = [np.array([patient in half for patient in strata]) for half in halves]
-            shares = stability(matrix, labels, masks, curve.best, how, watch=heard, finished=next_one)
-    return _Found(final.ranking(curve.best), curve, shares, max(curve.residual, final.residual))
+        if cohort.halves:
+            shares = stability(
+                matrix,
+                labels,
+                cohort.halves,
+                found.curve.best,
+                how,
+                crew=hands,
+                watch=lambda share: watch((first + share * len(cohort.halves)) / total),
+            )
+    ranking = found.everybody.ranking(found.curve.best)
+    return _Found(ranking, found.curve, shares, max(found.curve.residual, found.everybody.residual))
 
 
 def _target(patients: Patients, column: str) -> dict[str, str]:
@@ -193,10 +196,14 @@ def _check_classes(classes: Sequence[str], labels: Sequence[str], options: Selec
         )
 
 
-def _half(strata: dict[str, str], seed: int, purpose: str) -> frozenset[str]:
-    """Half of each class's patients."""
-    chosen: list[str] = []
-    for name in sorted(set(strata.values())):
-        members = draw_order([patient for patient, label in strata.items() if label == name], seed, purpose)
-        chosen += members[: max(1, len(members) // 2)]
-    return frozenset(chosen)
+def _halves(strata: dict[str, str], fold: int, options: SelectionOptions) -> list[frozenset[str]]:
+    """Half of each class's patients, as often as resamples are asked for."""
+    found = []
+    for resample in range(options.resamples):
+        chosen: list[str] = []
+        for name in sorted(set(strata.values())):
+            members = [patient for patient, label in strata.items() if label == name]
+            drawn = draw_order(members, options.seed, f"resample {fold}/{resample}")
+            chosen += drawn[: max(1, len(drawn) // 2)]
+        found.append(frozenset(chosen))
+    return found

@@ -44,6 +44,7 @@ class FoldJob:
     fold: int
     options: SelectionOptions
     overwrite: bool
+    threads: int
     told: str  # file in which the unit writes the share of its work that is done
 
 
@@ -85,9 +86,11 @@ def select_all(
     if workers is None:
         work = float(shape[0]) * shape[1] * (options.folds + 1 + options.resamples)
         workers = 1 if work < _SMALL else min(folds, usable_cores())
+    threads = max(1, usable_cores() // workers) if workers > 0 else 1
     with tempfile.TemporaryDirectory(prefix="mirror-genes-") as folder:
         jobs = [
-            FoldJob(store.url, split, fold, options, overwrite, str(Path(folder) / str(fold))) for fold in range(folds)
+            FoldJob(store.url, split, fold, options, overwrite, threads, str(Path(folder) / str(fold)))
+            for fold in range(folds)
         ]
         with _shown([Path(job.told) for job in jobs], f"genes of {folds} folds"):
             return run_units(run_fold, jobs, name=lambda job: f"fold {job.fold}", workers=workers)
@@ -114,7 +117,7 @@ def run_fold(job: FoldJob) -> FoldOutcome:
             Path(job.told).write_text(f"{share:.4f}")
 
     train = read_split(store, job.split).folds[job.fold].train
-    found = select_genes(read_expression(store), read_patients(store), train, job.fold, job.options, watch)
+    found = select_genes(read_expression(store), read_patients(store), train, job.fold, job.options, watch, job.threads)
     write_genes(store, found.genes, parents=parents, overwrite=job.overwrite)
     Path(job.told).write_text("1")
     return _outcome(found.genes, reused=False)
