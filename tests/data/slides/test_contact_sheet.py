@@ -204,7 +204,7 @@ def test_command(store, tmp_path, capsys):
         "  1: tissue along the border",
         "  1: most tiles dropped",
     ]
-    assert lines[5:] == ["2 slides without a mask left out", f"{out}: 0.0 MB", str(table)]
+    assert lines[5:] == ["2 slides without a mask left out", f"{out}: {out.stat().st_size / 1e6:.2g} MB", str(table)]
     assert run(cli, command) == 2
     assert "EXISTS: the file is there" in capsys.readouterr().err
     assert run(cli, [*command, "--overwrite", "--json"]) == 0

@@ -234,6 +234,7 @@ class TopLeft:
     """Stands in for an encoder: the red and green of a tile's first pixel, which the ramp makes its place."""
 
     width = 2
+    device = "cpu"
 
     def __call__(self, tiles: np.ndarray) -> np.ndarray:
         assert tiles.shape == (8, 16, 16, 3)
@@ -244,6 +245,7 @@ class Overflowing:
     """Stands in for an encoder whose features exceed float16 in one tile of the second batch."""
 
     width = 3
+    device = "cpu"
 
     def __init__(self) -> None:
         self.calls = 0

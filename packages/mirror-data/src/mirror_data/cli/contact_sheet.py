@@ -36,7 +36,7 @@ def command(store_url: str, out: str, tiling: str | None, table: str | None, ove
         lines.append(f"{sum(sheet.without_mask.values())} slides without a mask left out")
     if sheet.failures:
         lines.append(f"{len(sheet.failures)} slides could not be read")
-    lines.append(f"{sheet.out}: {sheet.size_bytes / 1e6:.1f} MB")
+    lines.append(f"{sheet.out}: {sheet.size_bytes / 1e6:.2g} MB")
     if sheet.csv is not None:
         lines.append(str(sheet.csv))
     result = {"store": store_url, "to_look_at": sheet.to_look_at, "reasons": sheet.reasons()}

@@ -18,14 +18,15 @@ from itertools import islice
 import numpy as np
 
 from mirror_data.errors import BadSlide
+from mirror_data.runner import usable_cores
 from mirror_data.slides.encoders import Encoder
 from mirror_data.slides.grid import read_tile
 from mirror_data.slides.quality import Verdict
 from mirror_data.slides.reader import SlideReader
 from mirror_data.store import Tiling
 
-READERS = 2  # threads that decode
-AHEAD = 4  # batches that may lie read or in reading
+READERS = 2  # threads that decode for an encoder on the CPU, which needs 40 times as long for a tile
+MOST_READERS = 16  # for one on a GPU, if there are so many cores
 
 Judge = Callable[[np.ndarray], np.ndarray]  # uint8 (B, H, H, 3) -> int (B,), a `Verdict` each
 Normaliser = Callable[[np.ndarray], np.ndarray]  # uint8 (B, H, H, 3) -> the same
@@ -80,7 +81,8 @@ def encode_tiles(
     features = np.full((count, encoder.width), np.nan, np.float16)  # a row left out would be refused
     verdicts: list[np.ndarray] = []
     done = 0
-    with closing(_read(reader, tiling, batch_size, treatment or Treatment(), verdicts)) as chunks:
+    readers = READERS if encoder.device == "cpu" else max(READERS, min(MOST_READERS, usable_cores()))
+    with closing(_read(reader, tiling, batch_size, treatment or Treatment(), verdicts, readers)) as chunks:
         for batch in _full_batches(chunks, batch_size):
             filled = len(batch.rows)
             with np.errstate(over="ignore"):
@@ -118,9 +120,12 @@ def read_tiles(reader: SlideReader, tiling: Tiling, rows: np.ndarray) -> np.ndar
 
 
 def _read(
-    reader: SlideReader, tiling: Tiling, size: int, treatment: Treatment, verdicts: list[np.ndarray]
+    reader: SlideReader, tiling: Tiling, size: int, treatment: Treatment, verdicts: list[np.ndarray], readers: int
 ) -> Generator[_Chunk]:
-    """The kept tiles of every ``size`` tiles of a tiling, in order; ``verdicts`` collects those on all of them."""
+    """The kept tiles of every ``size`` tiles of a tiling, in order; ``verdicts`` collects those on all of them.
+
+    Twice as many chunks as ``readers`` may lie read or in reading: memory does not grow with the slide.
+    """
     count = tiling.rows if tiling.coords is not None else 0
 
     def read(start: int) -> _Chunk:
@@ -135,9 +140,9 @@ def _read(
         return _Chunk(tiles, rows, found)
 
     starts = iter(range(0, count, size))
-    threads = ThreadPoolExecutor(READERS, thread_name_prefix="tiles")
+    threads = ThreadPoolExecutor(readers, thread_name_prefix="tiles")
     try:
-        waiting: deque[Future[_Chunk]] = deque(threads.submit(read, start) for start in islice(starts, AHEAD))
+        waiting: deque[Future[_Chunk]] = deque(threads.submit(read, start) for start in islice(starts, 2 * readers))
         while waiting:
             chunk = waiting.popleft().result()
             verdicts.append(chunk.verdicts)
