@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 from mirror_data.rna.crew import crew
-from mirror_data.rna.elimination import EliminationOptions, eliminate
+from mirror_data.rna.elimination import Elimination, EliminationOptions, eliminate
 from mirror_data.rna.gene_matrix import GeneMatrix
 from mirror_data.rna.resampling import validate
 from mirror_data.rna.standardise import standardise
@@ -56,9 +56,9 @@ class Table:
     labels: np.ndarray  # (n,)
 
 
-def timed(work: Callable[[], Any]) -> Timed:
+def timed(work: Callable[..., Any], *given: Any) -> Timed:
     wall, cpu = time.perf_counter(), time.process_time()
-    result = work()
+    result = work(*given)
     return Timed(time.perf_counter() - wall, time.process_time() - cpu, result)
 
 
@@ -114,6 +114,15 @@ def exact_peer() -> LinearSVC:
     return LinearSVC(tol=1e-8, max_iter=100_000, dual=True)
 
 
+def ours(matrix: GeneMatrix, labels: np.ndarray, step: float, threads: int) -> Elimination:
+    with crew(threads) as hands:
+        return eliminate(matrix, labels, EliminationOptions(step=step), crew=hands)
+
+
+def theirs(machine: LinearSVC, X: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return RFE(machine, n_features_to_select=1, step=0.05).fit(X, labels).ranking_
+
+
 def real(given: argparse.Namespace) -> Iterator[Table]:
     for read in (cohorts, lung):
         try:
@@ -127,30 +136,27 @@ def equality(given: argparse.Namespace) -> None:
     for table in (synthetic, *real(given)):
         table = variable(table, 300) if given.quick else table
         matrix, n, g = GeneMatrix.of(standardise(table.values, None)), *table.values.shape
-        with crew(given.threads) as hands:
-            ours = timed(lambda: eliminate(matrix, table.labels, EliminationOptions(), crew=hands))
-        X = scaled(table)
-        peer = timed(lambda: RFE(exact_peer(), n_features_to_select=1, step=0.05).fit(X, table.labels).ranking_)
-        same = np.array_equal(ours.result.ranking(1), peer.result)
+        mine = timed(ours, matrix, table.labels, 0.05, given.threads)
+        peer = timed(theirs, exact_peer(), scaled(table), table.labels)
+        same = np.array_equal(mine.result.ranking(1), peer.result)
         what = f"{table.name}, {n} x {g}, {table.labels.max() + 1} classes: equal at every round"
-        told(what, f"{'equal' if same else 'DIFFERENT'}, {peer.wall / ours.wall:.0f} x faster", same)
+        told(what, f"{'equal' if same else 'DIFFERENT'}, {peer.wall / mine.wall:.0f} x faster", same)
 
 
 def speed(given: argparse.Namespace) -> None:
-    table = expression(840, 4000 if given.quick else 20_000)
+    table = expression(840, 1500 if given.quick else 20_000)
     ready = standardise(table.values, None)
     for name, matrix, X, goal in (
         ("as it is", GeneMatrix(table.values.T), table.values.astype(np.float64), 60.0),
         ("standardised", GeneMatrix.of(ready), scaled(table), None),
     ):
-        with crew(given.threads) as hands:
-            ours = timed(lambda: eliminate(matrix, table.labels, EliminationOptions(), crew=hands))
-        peer = timed(lambda: RFE(LinearSVC(), n_features_to_select=1, step=0.05).fit(X, table.labels).ranking_)
-        print(f"  ours {ours}, RFE(LinearSVC()) {peer}")
-        ratio = peer.wall / ours.wall
+        mine = timed(ours, matrix, table.labels, 0.05, given.threads)
+        peer = timed(theirs, LinearSVC(), X, table.labels)
+        print(f"  ours {mine}, RFE(LinearSVC()) {peer}")
+        ratio = peer.wall / mine.wall
         holds = None if goal is None or given.quick else ratio >= goal
         what = f"one elimination, 840 x {X.shape[1]} log-expression {name}"
-        told(what + (": at least 60 x" if goal else ""), f"{ratio:.0f} x (CPU {peer.cpu / ours.cpu:.0f} x)", holds)
+        told(what + (": at least 60 x" if goal else ""), f"{ratio:.0f} x (CPU {peer.cpu / mine.cpu:.0f} x)", holds)
 
 
 def validation(given: argparse.Namespace) -> None:
@@ -177,14 +183,13 @@ def _validated(samples: int, genes: int, threads: int) -> tuple[Timed, float]:
 
 
 def single(given: argparse.Namespace) -> None:
-    table = expression(840, 1500 if given.quick else 20_000)
+    table = expression(840, 600 if given.quick else 20_000)
     matrix, X = GeneMatrix.of(standardise(table.values, None)), scaled(table)
-    with crew(given.threads) as hands:
-        ours = timed(lambda: eliminate(matrix, table.labels, EliminationOptions(step=1), crew=hands))
-    genes, dropped_in = X.shape[1], ours.result.dropped_in
+    mine = timed(ours, matrix, table.labels, 1, given.threads)
+    genes, dropped_in = X.shape[1], mine.result.dropped_in
     goal = f"one gene at a time, 840 x {genes}: under 5 minutes"
-    told(goal, str(ours), None if given.quick else ours.wall < 300)
-    told("  every fit exact: residual under 1e-9", f"{ours.result.residual:.1e}", ours.result.residual < 1e-9)
+    told(goal, str(mine), None if given.quick else mine.wall < 300)
+    told("  every fit exact: residual under 1e-9", f"{mine.result.residual:.1e}", mine.result.residual < 1e-9)
     rounds = np.sort(np.random.default_rng(0).choice(np.arange(1, genes), 5 if given.quick else 12, replace=False))
     right = 0
     for round_ in rounds:
