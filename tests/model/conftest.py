@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from mirror_data.store import (
     Expression,
     Features,
     Fold,
     GeneSelection,
+    Patients,
     Slide,
     Split,
     Store,
@@ -22,6 +24,7 @@ from mirror_data.store import (
     write_expression,
     write_features,
     write_genes,
+    write_patients,
     write_slide,
     write_split,
     write_tiling,
@@ -29,6 +32,7 @@ from mirror_data.store import (
 
 PATIENTS = [f"P{k:02d}" for k in range(36)]
 NO_SLIDE, NO_RNA, TWO_SLIDES = {"P03", "P30"}, {"P05", "P31"}, {"P07", "P32"}
+NO_SUBTYPE, NO_OUTCOME = {"P04", "P33"}, {"P06"}
 TILE_WIDTH, GENES, FACTORS = 12, 30, 6
 TRAIN, VALIDATION, TEST = tuple(PATIENTS[:20]), tuple(PATIENTS[20:28]), tuple(PATIENTS[28:])
 SMALL = ("batch_size=8", "model.dim=24", "data.tiles=12", "optimiser.lr=0.001", "model.prototypes=16", "precision=fp32")
@@ -40,9 +44,10 @@ def fill_store(path: Path, *, changed: frozenset[str] = frozenset()) -> Store:
     rng = np.random.default_rng(0)
     to_tiles, to_genes = rng.normal(size=(FACTORS, TILE_WIDTH)), rng.normal(size=(FACTORS, GENES))
     store = create_store(path)
-    values, kept = [], []
+    values, kept, known = [], [], []
     for patient in PATIENTS:
         factors = rng.normal(size=FACTORS)
+        known.append(factors)
         sizes = rng.integers(3, 30, size=2 if patient in TWO_SLIDES else 1)
         for number, rows in enumerate(sizes):
             tiles = factors @ to_tiles + 0.5 * rng.normal(size=(rows, TILE_WIDTH))
@@ -57,6 +62,7 @@ def fill_store(path: Path, *, changed: frozenset[str] = frozenset()) -> Store:
     names = tuple(f"G{k:02d}" for k in range(GENES))
     matrix = np.array(values, dtype=np.float32)
     write_expression(store, Expression(tuple(kept), tuple(f"{p}-01" for p in kept), names, names, matrix, "zscore"))
+    write_patients(store, Patients(_outcomes(np.array(known), changed)))
     folds = (Fold(TRAIN, VALIDATION, TEST), Fold(tuple(sorted(VALIDATION + TEST)), TRAIN[:8], TRAIN[8:]))
     write_split(store, Split("main", folds))
     for fold in range(2):
@@ -68,9 +74,21 @@ def fill_store(path: Path, *, changed: frozenset[str] = frozenset()) -> Store:
     return store
 
 
-def _curve():
-    import pandas as pd
+def _outcomes(factors: np.ndarray, changed: frozenset[str]) -> pd.DataFrame:
+    """Subtypes by the sum of two factors; the higher their difference, the shorter the life; a third is censored."""
+    signal, hazard = factors[:, 0] + factors[:, 1], factors[:, 0] - factors[:, 1]
+    time = 1000 * np.exp(-1.5 * hazard)
+    event = np.array([k % 3 > 0 for k in range(len(PATIENTS))], dtype=float)
+    ids = pd.Index(PATIENTS, name="patient_id")
+    table = pd.DataFrame({"subtype": np.where(signal > 0, "left", "right"), "time_days": time, "event": event}, ids)
+    for patient in changed & set(PATIENTS):
+        table.loc[patient, ["subtype", "time_days", "event"]] = ["right", 7.0, 1.0]
+    table.loc[sorted(NO_SUBTYPE), "subtype"] = None
+    table.loc[sorted(NO_OUTCOME), ["time_days", "event"]] = np.nan
+    return table
 
+
+def _curve() -> pd.DataFrame:
     return pd.DataFrame({"genes": [20], "score": [0.9], "sd": [0.1]})
 
 

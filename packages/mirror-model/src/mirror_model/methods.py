@@ -14,11 +14,12 @@ from mirror_model.baselines.abmil import Abmil
 from mirror_model.baselines.config import config_of
 from mirror_model.baselines.linear import Linear
 from mirror_model.baselines.porpoise import Porpoise
-from mirror_model.baselines.supervised import SupervisedLearner
+from mirror_model.baselines.supervised import Classifier, SupervisedLearner
 from mirror_model.baselines.tangle import TangleLearner
 from mirror_model.baselines.transmil import Transmil
 from mirror_model.config import TrainConfig
 from mirror_model.learner import Learner
+from mirror_model.mirror import Shapes
 from mirror_model.mirror_learner import MirrorLearner
 from mirror_model.tasks import TASKS, Task, TaskName
 
@@ -44,7 +45,9 @@ class Method:
         return self.learner(config) if task is None else self.learner(config, task)
 
 
-def _supervised(network: Callable[[Any, Any, int], Any], *needs: Modality, weighs_tiles: bool = True) -> Method:
+def _supervised(
+    network: Callable[[Any, Shapes, Task], Classifier], *needs: Modality, weighs_tiles: bool = True
+) -> Method:
     return Method(partial(SupervisedLearner, network), needs, TASKS, weighs_tiles)
 
 

@@ -5,6 +5,7 @@ A task is fitted on training patients alone and travels in the checkpoint. Shape
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, get_args
@@ -25,6 +26,7 @@ from mirror_model.network_config import Section
 TaskName = Literal["subtype", "survival"]
 TASKS: tuple[TaskName, ...] = get_args(TaskName)
 BINS = 4  # of survival times
+_FEW = 0.5  # added to each count, so that what was never seen is rare and not impossible
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Subtype(Section):
     name: Literal["subtype"] = "subtype"
     term: ClassVar[str] = "cross_entropy"
     classes: tuple[str, ...]  # sorted
+    base: tuple[float, ...]  # logits that say no more than how often each class occurs among the training patients
 
     @property
     def outputs(self) -> int:
@@ -85,6 +88,7 @@ class Survival(Section):
     name: Literal["survival"] = "survival"
     term: ClassVar[str] = "hazard_nll"
     edges_days: tuple[float, ...]  # right edges of the K bins, rising; the last bin also has all later times
+    base: tuple[float, ...]  # logits of the training patients' hazards, the same for everybody
 
     @property
     def outputs(self) -> int:
@@ -133,20 +137,35 @@ def fit_task(name: TaskName, patients: Patients, train_ids: Sequence[str]) -> Su
     Raises:
         BadInput: ``NOT_ESTIMABLE`` with fewer than two classes or no event among the training patients.
     """
-    if name == "subtype":
-        subtypes = patients.subtypes()
-        if len({subtypes[patient] for patient in train_ids}) < 2:
-            message, hint = "the training patients have fewer than two subtypes", "see `mirror-data outcomes`"
-            raise BadInput("NOT_ESTIMABLE", message, key=schema.PATIENTS, got=f"{len(train_ids)} patients", hint=hint)
-        return Subtype(classes=tuple(sorted(set(subtypes.values()))))
+    fitted = _fit_subtype(patients, train_ids) if name == "subtype" else _fit_survival(patients, train_ids)
+    if fitted is None:
+        message = "the training patients have " + ("fewer than two subtypes" if name == "subtype" else "no event")
+        hint, got = "see `mirror-data outcomes`", f"{len(train_ids)} patients"
+        raise BadInput("NOT_ESTIMABLE", message, key=schema.PATIENTS, got=got, hint=hint)
+    return fitted
+
+
+def _fit_subtype(patients: Patients, train_ids: Sequence[str]) -> Subtype | None:
+    subtypes = patients.subtypes()
+    own = [subtypes[patient] for patient in train_ids]
+    classes = tuple(sorted(set(subtypes.values())))
+    share = [(own.count(name) + _FEW) / (len(own) + _FEW * len(classes)) for name in classes]
+    return Subtype(classes=classes, base=tuple(map(math.log, share))) if len(set(own)) > 1 else None
+
+
+def _fit_survival(patients: Patients, train_ids: Sequence[str]) -> Survival | None:
     rows = patients.survival().loc[list(train_ids)]
     time, event = rows["time_days"].to_numpy(float), rows["event"].to_numpy(bool)
     if not event.any():
-        message, hint = "no training patient has an event", "see `mirror-data outcomes`"
-        raise BadInput("NOT_ESTIMABLE", message, key=schema.PATIENTS, got=f"{len(train_ids)} patients", hint=hint)
+        return None
     inner = np.quantile(time[event], np.arange(1, BINS) / BINS)
     edges = np.unique([*inner, np.nextafter(time.max(), np.inf)])
-    return Survival(edges_days=tuple(map(float, edges)))
+    bins = np.minimum(np.searchsorted(edges, time, side="right"), len(edges) - 1)
+    base = []
+    for k in range(len(edges)):
+        died, lived = np.sum(event & (bins == k)) + _FEW, np.sum(bins > k) + np.sum(~event & (bins == k)) + _FEW
+        base.append(math.log(died / lived))
+    return Survival(edges_days=tuple(map(float, edges)), base=tuple(base))
 
 
 def choose_task(method: str, known: tuple[TaskName, ...], task: str | None) -> TaskName | None:

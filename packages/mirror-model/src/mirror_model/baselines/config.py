@@ -20,6 +20,7 @@ from mirror_model.config import (
     OptimiserConfig,
     Patience,
     Precision,
+    RuntimeConfig,
     TrainConfig,
 )
 from mirror_model.network_config import Dropout, Section, SlideConfig, Width
@@ -121,6 +122,7 @@ class PorpoiseConfig(TrainConfig):
     model: PorpoiseModel = PorpoiseModel()
     optimiser: OptimiserConfig = OptimiserConfig(lr=2e-4, weight_decay=1e-5)
     data: DataConfig = DataConfig(tiles=_ALL_TILES)
+    runtime: RuntimeConfig = RuntimeConfig(micro_batch=1)
 
 
 class TangleModel(Section):

@@ -14,6 +14,7 @@ from mirror_model.baselines.config import PorpoiseConfig
 from mirror_model.baselines.supervised import Classifier, Scored
 from mirror_model.mirror import Shapes
 from mirror_model.slide_encoder import GatedPool, valid_tiles
+from mirror_model.tasks import Task
 
 
 class GatedBilinear(nn.Module):
@@ -71,7 +72,7 @@ class SelfNormalising(nn.Module):
 class Porpoise(Classifier):
     """Both branches, their fusion, one linear layer: (B, N, P) and (B, G) -> (B, K)."""
 
-    def __init__(self, config: PorpoiseConfig, shapes: Shapes, outputs: int) -> None:
+    def __init__(self, config: PorpoiseConfig, shapes: Shapes, task: Task) -> None:
         super().__init__()
         model = config.model
         self.l1 = model.l1
@@ -80,7 +81,7 @@ class Porpoise(Classifier):
         self.slide = nn.Sequential(nn.Linear(model.slide_dim, model.dim), nn.ReLU(), nn.Dropout(model.dropout))
         self.rna = SelfNormalising(shapes.genes, model.rna_dim, model.dim, model.dropout)
         self.fusion = GatedBilinear(model.dim, model.fused_dim, model.dropout)
-        self.head = nn.Linear(model.dim, outputs)
+        self.head = nn.Linear(model.dim, task.outputs)
 
     def forward(self, tiles: Tensor, counts: Tensor, expression: Tensor | None, *, weights: bool = False) -> Scored:
         assert expression is not None

@@ -46,14 +46,14 @@ class SupervisedLearner:
     """Any `Classifier`, trained for a task.
 
     Args:
-        network: makes the network from settings, sizes and the number K of outputs.
+        network: makes the network from settings, sizes and the task, which has K outputs.
     """
 
-    def __init__(self, network: Callable[[Any, Shapes, int], Classifier], config: Any, task: Task) -> None:
+    def __init__(self, network: Callable[[Any, Shapes, Task], Classifier], config: Any, task: Task) -> None:
         self.network, self.config, self.task = network, config, task
 
     def build(self, shapes: Shapes) -> Classifier:
-        return self.network(self.config, shapes, self.task.outputs)
+        return self.network(self.config, shapes, self.task)
 
     def before_step(self, model: nn.Module) -> None:
         """Nothing has to hold."""

@@ -8,6 +8,7 @@ from mirror_model.baselines.config import TransmilConfig
 from mirror_model.baselines.supervised import Classifier, Scored
 from mirror_model.mirror import Shapes
 from mirror_model.slide_encoder import SlideEncoder, encode_bags
+from mirror_model.tasks import Task
 
 
 class Transmil(Classifier):
@@ -16,10 +17,10 @@ class Transmil(Classifier):
     With nystrom attention a patient's logits depend on the others of the batch; published are batches of one.
     """
 
-    def __init__(self, config: TransmilConfig, shapes: Shapes, outputs: int) -> None:
+    def __init__(self, config: TransmilConfig, shapes: Shapes, task: Task) -> None:
         super().__init__()
         self.slide = SlideEncoder(config.model, shapes.tile_width)
-        self.head = nn.Linear(config.model.dim, outputs)
+        self.head = nn.Linear(config.model.dim, task.outputs)
 
     def forward(self, tiles: Tensor, counts: Tensor, expression: Tensor | None, *, weights: bool = False) -> Scored:
         encoded = encode_bags(self.slide, tiles, counts, weights=weights)
