@@ -61,6 +61,24 @@ def test_equal_to_scikit_learn_on_real_cohorts(shared, step):
     assert np.array_equal(found.ranking(20), peer.ranking_)
 
 
+@pytest.mark.parametrize("step", [0.1, 1])
+def test_a_freer_intercept_is_scikit_learns(step):
+    """It decides where one class is rare: fewer of it are taken for the other."""
+    rng = np.random.default_rng(7)
+    labels = (np.arange(120) % 6 == 0).astype(int)
+    X = rng.normal(size=(120, 90)) + 0.5 * labels[:, None] * (np.arange(90) < 9)
+    X = (X - X.mean(0)) / X.std(0)
+    held = np.arange(120) // 6 % 3 == 0
+    options = EliminationOptions(step=step, C=0.1, intercept=30.0)
+    found = run(X, labels, options, among=~held, scored=held)
+    machine = LinearSVC(C=0.1, intercept_scaling=30.0, tol=1e-8, max_iter=1_000_000, dual=True)
+    peer = RFE(machine, n_features_to_select=1, step=step).fit(X[~held], labels[~held])
+    assert np.array_equal(found.ranking(1), peer.ranking_)
+    assert found.scores[0] == pytest.approx(machine.fit(X[~held], labels[~held]).score(X[held], labels[held]))
+    stiff = run(X, labels, EliminationOptions(step=step, C=0.1), among=~held, scored=held)
+    assert found.scores[0] != stiff.scores[0]
+
+
 @pytest.fixture
 def rough(monkeypatch: pytest.MonkeyPatch) -> None:
     """Float32 products and readings, as for 200,000 genes, also for a few hundred."""
@@ -88,7 +106,7 @@ def test_the_residual_is_that_of_the_genes_themselves(rough):
     X, labels = synthetic(50, 500, 3, seed=2)
     everyone = np.ones(50, dtype=bool)
     under_way = course.Course(
-        GeneMatrix(X.T), labels, 1.0, 50, 8, fitted=everyone, scored=None, standardise=False, crew=ALONE
+        GeneMatrix(X.T), labels, course.Machine(), 50, 8, fitted=everyone, scored=None, standardise=False, crew=ALONE
     )
     y = signs(labels)
     alive = np.ones(500, dtype=bool)
@@ -155,7 +173,9 @@ def test_scores():
     assert score(predicted, actual, "balanced-accuracy") == pytest.approx((2 / 3 + 1) / 2)
 
 
-@pytest.mark.parametrize("wrong", [{"step": 0}, {"step": 1.5}, {"step": -1}, {"min_genes": 0}, {"C": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"step": 0}, {"step": 1.5}, {"step": -1}, {"min_genes": 0}, {"C": 0.0}, {"intercept": 0.0}]
+)
 def test_options_are_checked(wrong):
     with pytest.raises(BadInput, match="BAD_OPTION"):
         EliminationOptions(**wrong)

@@ -193,6 +193,14 @@ def test_the_command(store_path: Path, tmp_path: Path, capsys):
     assert [store.hash(schema.genes("g", fold)) for fold in range(3)] == before
 
 
+def test_the_machine_is_chosen_by_options(store_path: Path, capsys):
+    assert run(cli, arguments(store_path, "--c", "0.1", "--intercept", "30")) == 0
+    parameters = read_genes(open_store(store_path), "g", 0).parameters
+    assert (parameters["C"], parameters["intercept"]) == (0.1, 30.0)
+    assert run(cli, arguments(store_path, "--intercept", "0")) == 2
+    assert "BAD_OPTION" in capsys.readouterr().err
+
+
 @pytest.mark.long
 def test_results_do_not_depend_on_the_workers(store_path: Path):
     assert run(cli, arguments(store_path, "--workers", "1")) == 0

@@ -30,6 +30,12 @@ from mirror_data.cli.app import exit_with, json_option, note, overwrite_option, 
 )
 @click.option("--table", help="Also write gene, symbol, fold, rank, kept, stability, cancer_gene to this CSV.")
 @click.option("--c", "C", default=1.0, show_default=True, help="Weight of the SVM's loss.")
+@click.option(
+    "--intercept",
+    default=1.0,
+    show_default=True,
+    help="Freedom of the SVM's intercept (scikit-learn's intercept_scaling): 100 where one class is rare.",
+)
 @click.option("--clip", default=10.0, show_default=True, help="Z-scores beyond this are set to it.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--workers", type=int, help="Processes (default: as the work and the cores ask for).")
@@ -48,6 +54,7 @@ def command(
     resamples: int,
     table: str | None,
     C: float,
+    intercept: float,
     clip: float,
     seed: int,
     workers: int | None,
@@ -63,7 +70,7 @@ def command(
     from mirror_data.rna.selection_run import select_all, write_table
     from mirror_data.store import open_store
 
-    elimination = EliminationOptions(step, min_genes, C, scoring)
+    elimination = EliminationOptions(step, min_genes, C, scoring, intercept)
     options = SelectionOptions(name, target, elimination, folds, resamples, cancer_genes, clip, seed)
     store = open_store(store_url)
     results = select_all(store, split or default_split(store), options, workers=workers, overwrite=overwrite)

@@ -29,6 +29,14 @@ _MARGIN = 1000.0  # decision values nearer to 0 than so many times the last step
 
 
 @dataclass(frozen=True)
+class Machine:
+    """What is trained each round."""
+
+    C: float = 1.0  # weight of the loss
+    intercept: float = 1.0  # value of the intercept's feature
+
+
+@dataclass(frozen=True)
 class Round:
     """A fit of the genes left."""
 
@@ -43,7 +51,7 @@ class Course:
     Args:
         matrix: all genes.
         labels: (n,) class indices 0, 1, ...
-        C: weight of the machines' loss.
+        machine: what is trained.
         step: genes a round.
         rounds: how many there will be.
         fitted: bool (n,), samples to fit on.
@@ -55,7 +63,7 @@ class Course:
         self,
         matrix: GeneMatrix,
         labels: np.ndarray,
-        C: float,
+        machine: Machine,
         step: int,
         rounds: int,
         *,
@@ -73,16 +81,17 @@ class Course:
         self._scored = np.zeros_like(fitted) if scored is None else scored
         self._matrix = matrix.standardised_on(np.flatnonzero(fitted), crew) if standardise else matrix
         self._alive = np.ones(self.left, dtype=bool)
-        self._machines = Machines(signs(labels, fitted)[:, self._places], C, one_by_one=step == 1)
+        self._machines = Machines(signs(labels, fitted)[:, self._places], machine.C, one_by_one=step == 1)
         self._least = Least(self._matrix, self._alive, crew)
         self._crew = crew
+        self._bias = machine.intercept**2  # what the intercept's feature adds to the Gram matrix
         self.beta = np.zeros((0, 0))  # (c, n)
         self._before: np.ndarray | None = None  # (c, m), coefficients of the last fit
         self._offset: np.ndarray | None = None  # (c, m)
         if standardise:
             self._K = self._gram()
         else:
-            self._K = (matrix.whole(self._places, crew, rough=self._rough) + 1.0).T
+            self._K = (matrix.whole(self._places, crew, rough=self._rough) + self._bias).T
         self._computed_at = self.left
 
     def fit(self) -> Round:
@@ -119,7 +128,7 @@ class Course:
             beta = self._everyone(machine.beta)
             read = self._matrix.read(genes, beta, self._crew)
             self._least.know(genes, read.weights, beta)
-            self.beta, scores = beta, read.scores + beta.sum(axis=1, keepdims=True)
+            self.beta, scores = beta, read.scores + self._bias * beta.sum(axis=1, keepdims=True)
             if not self._rough:
                 return Round(scores, machine.residual, solves)
             lacking = scores[:, self._places] - machine.scores
@@ -144,9 +153,9 @@ class Course:
         return bool(margin.min() < _MARGIN * step)
 
     def _gram(self) -> np.ndarray:
-        """X X' + 1 over the genes left (m, m), in Fortran order."""
+        """X X' and the intercept over the genes left (m, m), in Fortran order."""
         genes = np.flatnonzero(self._alive)
-        return (self._matrix.gram(genes, self._places, self._crew, rough=self._rough) + 1.0).T
+        return (self._matrix.gram(genes, self._places, self._crew, rough=self._rough) + self._bias).T
 
     def _everyone(self, values: np.ndarray) -> np.ndarray:
         """(c, m) among all samples (c, n), 0 for the others."""

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from mirror_data.errors import BadInput
-from mirror_data.rna.course import Course
+from mirror_data.rna.course import Course, Machine
 from mirror_data.rna.crew import ALONE, Crew
 from mirror_data.rna.gene_matrix import GeneMatrix
 from mirror_data.rna.svm import decide
@@ -32,6 +32,7 @@ class EliminationOptions:
     min_genes: int = 1
     C: float = 1.0
     scoring: Scoring = "accuracy"
+    intercept: float = 1.0  # the intercept is the weight of a feature of this value: the larger, the freer it is
 
     def __post_init__(self) -> None:
         if self.step <= 0 or (self.step >= 1 and self.step != int(self.step)):
@@ -41,7 +42,11 @@ class EliminationOptions:
         if self.min_genes < 1:
             raise BadInput("BAD_OPTION", "at least one gene must remain", key="--min-genes", got=self.min_genes)
         if not self.C > 0:
-            raise BadInput("BAD_OPTION", "C must be positive", key="--C", got=self.C)
+            raise BadInput("BAD_OPTION", "C must be positive", key="--c", got=self.C)
+        if not self.intercept > 0:
+            raise BadInput(
+                "BAD_OPTION", "the intercept's value must be positive", key="--intercept", got=self.intercept
+            )
 
 
 @dataclass(frozen=True)
@@ -95,8 +100,9 @@ def eliminate(
     step, floor = genes_a_round(options.step, genes), min(options.min_genes, genes)
     fitted = np.ones(len(labels), dtype=bool) if among is None else among
     rounds = -(-(genes - floor) // step)
+    machine = Machine(options.C, options.intercept)
     course = Course(
-        matrix, labels, options.C, step, rounds, fitted=fitted, scored=scored, standardise=standardise, crew=crew
+        matrix, labels, machine, step, rounds, fitted=fitted, scored=scored, standardise=standardise, crew=crew
     )
     dropped_in = np.zeros(genes, dtype=np.int32)
     sizes: list[int] = []

@@ -116,6 +116,7 @@ def asked(options: SelectionOptions, unit: str) -> dict[str, Any]:
         "target": options.target,
         "step": how.step,
         "C": how.C,
+        "intercept": how.intercept,
         "scoring": how.scoring,
         "min_genes": how.min_genes,
         "inner_folds": options.folds,

@@ -1,8 +1,9 @@
 """Linear support vector machines, solved exactly on the Gram matrix.
 
 Minimise 1/2 |w|^2 + C sum_i max(0, 1 - y_i f_i)^2 with f_i = w.x_i + w_0, the intercept being the weight of one more
-feature of value 1 (so it is regularised, as in liblinear). At the optimum (w, w_0) = sum_i b_i (x_i, 1) with
-b_i = 2 C y_i max(0, 1 - y_i f_i), so that everything about a fit lies in the n x n matrix K = X X' + 1.
+feature of value 1 (so it is regularised, as in liblinear; of value s for intercept_scaling = s). At the optimum
+(w, w_0) = sum_i b_i (x_i, 1) with b_i = 2 C y_i max(0, 1 - y_i f_i), so that everything about a fit lies in the n x n
+matrix K = X X' + 1.
 
 Newton's method on the active set A = {i : y_i f_i < 1} solves (K_AA + I / 2C) b_A = y_A until A repeats (Keerthi and
 DeCoste, JMLR 6, 2005; Mangasarian, Optim. Methods Softw. 17, 2002): a finite number of steps, each one linear system
