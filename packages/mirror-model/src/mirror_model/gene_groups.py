@@ -6,6 +6,7 @@ Shapes: n training patients, g genes, M groups.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -55,11 +56,18 @@ def _leading(block: np.ndarray) -> np.ndarray:
     return loading * np.sign(loading[np.argmax(np.abs(loading))] or 1.0)
 
 
-def read_gene_sets(file: Path, symbols: Sequence[str], groups: int) -> list[np.ndarray]:
-    """Gene sets of a GMT file (name, description, symbols; tab separated) as groups of columns.
+@dataclass(frozen=True)
+class GeneSet:
+    """A named set of genes, as far as the cohort has them."""
 
-    A gene may stand in several sets. Genes in none are shared out to ``groups`` further groups in their own order, so
-    that no gene is lost.
+    name: str
+    columns: np.ndarray  # int64, sorted, at least one
+
+
+def named_gene_sets(file: Path, symbols: Sequence[str]) -> list[GeneSet]:
+    """Sets of a GMT file (name, description, symbols; tab separated) as columns, in the file's order.
+
+    A gene may stand in several sets; a set without a gene of the cohort is left out.
 
     Raises:
         BadInput: ``NOT_FOUND``, or ``NO_OVERLAP`` if no set holds one of the genes.
@@ -69,10 +77,20 @@ def read_gene_sets(file: Path, symbols: Sequence[str], groups: int) -> list[np.n
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput("NOT_FOUND", "the gene sets cannot be read", file=file, got=error) from None
     column = {symbol: k for k, symbol in enumerate(symbols) if symbol}
-    sets = [sorted({column[name] for name in line.split("\t")[2:] if name in column}) for line in lines]
-    found = [np.array(columns) for columns in sets if columns]
+    cells = [line.split("\t") for line in lines]
+    sets = [(row[0], sorted({column[name] for name in row[2:] if name in column})) for row in cells]
+    found = [GeneSet(name, np.array(columns)) for name, columns in sets if columns]
     if not found:
         raise BadInput("NO_OVERLAP", "no gene set holds a gene of this cohort", file=file, expected="gene symbols")
+    return found
+
+
+def read_gene_sets(file: Path, symbols: Sequence[str], groups: int) -> list[np.ndarray]:
+    """`named_gene_sets` as groups of columns; genes in no set are shared out to ``groups`` further groups.
+
+    These are cut in the genes' own order, so that no gene is lost.
+    """
+    found = [one.columns for one in named_gene_sets(file, symbols)]
     rest = np.setdiff1d(np.arange(len(symbols)), np.concatenate(found))
     return found + [part for part in np.array_split(rest, min(groups, max(1, len(rest)))) if len(part)]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from torch import Tensor, nn
+from torch.nn import functional as nnf
 
 from mirror_model.batches import Batch
 from mirror_model.mirror import Shapes
@@ -36,6 +37,14 @@ class Applied:
     weights: Tensor | None = None  # (Bs, N) of each tile, where asked for
 
 
+@dataclass(frozen=True)
+class Explained:
+    """What a method says of patients, as a function of their expression with all else held fast."""
+
+    names: tuple[str, ...]  # J outputs
+    function: Callable[[Tensor], Tensor]  # expression (B, G) -> (B, J)
+
+
 class Learner(Protocol):
     """A method at work, with its settings and, if it is supervised, its task.
 
@@ -50,3 +59,14 @@ class Learner(Protocol):
     def before_step(self, model: nn.Module) -> None: ...
     def apply(self, model: nn.Module, batch: Batch, *, attention: bool = False) -> Applied: ...
     def diagnostics(self, model: nn.Module) -> dict[str, float]: ...
+    def explained(self, model: nn.Module, batch: Batch) -> Explained: ...
+
+
+def similarity_to(slide: Tensor, rna: Callable[[Tensor], Tensor]) -> Explained:
+    """Cosine between patients' slides (B, D) and what ``rna`` makes of their expression."""
+    unit = nnf.normalize(slide.float(), dim=1).detach()  # (B, D)
+
+    def similarity(expression: Tensor) -> Tensor:
+        return (unit * nnf.normalize(rna(expression).float(), dim=1)).sum(1, keepdim=True)  # (B, 1)
+
+    return Explained(("similarity",), similarity)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from mirror_model.batches import Batch
 from mirror_model.config import MirrorConfig
-from mirror_model.learner import Applied, Step
+from mirror_model.learner import Applied, Explained, Step, similarity_to
 from mirror_model.losses import assignment_kl, hidden_error, info_nce, kl_to_normal
 from mirror_model.mirror import Mirror, MirrorOutput, Shapes
 from mirror_model.slide_encoder import encode_bags
@@ -50,6 +50,20 @@ class MirrorLearner:
             return Applied(rna=rna)
         encoded = encode_bags(model.slide, batch.tiles, batch.counts, weights=attention)
         return Applied(encoded.embedding, rna, weights=encoded.weights)
+
+    def explained(self, model: nn.Module, batch: Batch) -> Explained:
+        """How near a patient's expression is to the own slides; both modalities of everyone are needed."""
+        assert isinstance(model, Mirror)
+        assert batch.tiles is not None
+        assert batch.counts is not None
+        embedding = encode_bags(model.slide, batch.tiles, batch.counts).embedding
+        slide = embedding if model.slide_alignment is None else model.align(embedding, model.slide_alignment)
+
+        def rna(expression: Tensor) -> Tensor:
+            embedding = model.rna(expression).embedding
+            return embedding if model.rna_alignment is None else model.align(embedding, model.rna_alignment)
+
+        return similarity_to(slide, rna)
 
     def diagnostics(self, model: nn.Module) -> dict[str, float]:
         assert isinstance(model, Mirror)

@@ -61,6 +61,14 @@ class Subtype(Section):
     def outputs(self) -> int:
         return len(self.classes)
 
+    @property
+    def explained_names(self) -> tuple[str, ...]:
+        return self.classes
+
+    def explained_outputs(self, logits: Tensor) -> Tensor:
+        """Logits (B, K) above their mean: what is the same for all classes does not tell them apart."""
+        return logits - logits.mean(1, keepdim=True)
+
     def targets(self, patients: Patients, patient_ids: Sequence[str]) -> Targets:
         """Targets of patients that all have a subtype."""
         number, subtypes = {name: k for k, name in enumerate(self.classes)}, patients.subtypes()
@@ -93,6 +101,14 @@ class Survival(Section):
     @property
     def outputs(self) -> int:
         return len(self.edges_days)
+
+    @property
+    def explained_names(self) -> tuple[str, ...]:
+        return ("risk",)
+
+    def explained_outputs(self, logits: Tensor) -> Tensor:
+        """Risk (B, 1) of logits (B, K), higher = worse."""
+        return survival_risk(logits).unsqueeze(1)
 
     def targets(self, patients: Patients, patient_ids: Sequence[str]) -> Targets:
         """Targets of patients that all have an outcome. Bin k is [edge k - 1, edge k)."""

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mirror_model.batches import Batch
-from mirror_model.learner import Applied, Step
+from mirror_model.learner import Applied, Explained, Step
 from mirror_model.mirror import Shapes
 from mirror_model.tasks import Task
 
@@ -71,6 +71,11 @@ class SupervisedLearner:
     def apply(self, model: nn.Module, batch: Batch, *, attention: bool = False) -> Applied:
         scored: Scored = model(batch.tiles, batch.counts, batch.expression, weights=attention)
         return Applied(logits=scored.logits, weights=scored.weights)
+
+    def explained(self, model: nn.Module, batch: Batch) -> Explained:
+        """The task's outputs, slides held fast."""
+        names, outputs = self.task.explained_names, self.task.explained_outputs
+        return Explained(names, lambda expression: outputs(model(batch.tiles, batch.counts, expression).logits))
 
     def diagnostics(self, model: nn.Module) -> dict[str, float]:
         return {}

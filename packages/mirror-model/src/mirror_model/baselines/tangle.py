@@ -12,7 +12,7 @@ from torch.nn import functional as nnf
 
 from mirror_model.baselines.config import TangleConfig
 from mirror_model.batches import Batch
-from mirror_model.learner import Applied, Step
+from mirror_model.learner import Applied, Explained, Step, similarity_to
 from mirror_model.losses import info_nce
 from mirror_model.mirror import Shapes
 from mirror_model.slide_encoder import GatedPool, valid_tiles
@@ -82,6 +82,13 @@ class TangleLearner:
             return Applied(rna=rna)
         pooled = model.slide(batch.tiles, batch.counts)
         return Applied(pooled.embedding, rna, weights=pooled.weights if attention else None)
+
+    def explained(self, model: nn.Module, batch: Batch) -> Explained:
+        """How near a patient's expression is to the own slides; both modalities of everyone are needed."""
+        assert isinstance(model, Tangle)
+        assert batch.tiles is not None
+        assert batch.counts is not None
+        return similarity_to(model.slide(batch.tiles, batch.counts).embedding, model.rna)
 
     def diagnostics(self, model: nn.Module) -> dict[str, float]:
         return {}

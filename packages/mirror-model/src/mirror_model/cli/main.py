@@ -8,7 +8,7 @@ import sys
 import click
 from mirror_data.cli.app import run
 
-COMMANDS = ("train", "embed")
+COMMANDS = ("train", "embed", "attribute")
 
 
 class Commands(click.Group):
