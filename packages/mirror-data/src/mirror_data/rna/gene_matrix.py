@@ -23,6 +23,7 @@ _STRIP = 256  # genes in the cache at once
 _BLOCK = 4096  # genes in a product, most
 _FLAT = 1e-7  # spread in a fold, against the spread in all, of a gene that does not vary there
 _FAR = 64.0  # mean over spread from which x b - mean sum(b) would lose digits
+_DENSE = 1.6  # rows per gene wanted up to which it is cheaper to read those between than to gather
 _RUNS = 16  # runs of neighbouring samples, up to which they are copied as such
 
 
@@ -140,19 +141,21 @@ class GeneMatrix:
         sums = beta.sum(axis=1)  # (c,)
         for part in _strips(len(genes)):
             names = genes[part]
-            rows = _scratch("weights", (len(names), self.samples), np.float64)
-            np.copyto(rows, self._gather(names))
+            stored, at = self._among_neighbours(names)
+            rows = _scratch("weights", stored.shape, np.float64)
+            np.copyto(rows, stored)
             mean, scale, far = self.mean[names], self.scale[names], self._far[names]
             if far.any():
-                rows[far] -= mean[far, None]
+                rows[at[far]] -= mean[far, None]
                 mean = np.where(far, 0.0, mean)
-            found = beta @ rows.T  # (c, d)
+            found = (beta @ rows.T)[:, at]  # (c, d)
             if self.lensed:
                 found = (found - sums[:, None] * mean) * scale
             out[part] = found.T
             if scores is not None:
-                back = found * scale
-                scores += back @ rows - (back @ mean)[:, None]
+                back = np.zeros((len(beta), len(rows)))
+                back[:, at] = found * scale
+                scores += back @ rows - (back[:, at] @ mean)[:, None]
         return out
 
     def _fitted(self, genes: np.ndarray, places: np.ndarray, dtype: type) -> np.ndarray:
@@ -165,6 +168,13 @@ class GeneMatrix:
                 rows -= self.mean[names, None].astype(dtype, copy=False)
                 rows *= self.scale[names, None].astype(dtype, copy=False)
         return out
+
+    def _among_neighbours(self, genes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows as they are stored, perhaps with some between, and where among them the genes are (d,)."""
+        span = int(genes[-1] - genes[0]) + 1
+        if span > _DENSE * len(genes):
+            return self._gather(genes), np.arange(len(genes))
+        return self.values[genes[0] : genes[0] + span], genes - genes[0]
 
     def _gather(self, genes: np.ndarray) -> np.ndarray:
         """Rows as they are stored (d, n): a view where they are neighbours."""
