@@ -197,8 +197,9 @@ def test_the_machine_is_chosen_by_options(store_path: Path, capsys):
     assert run(cli, arguments(store_path, "--c", "0.1", "--intercept", "30")) == 0
     parameters = read_genes(open_store(store_path), "g", 0).parameters
     assert (parameters["C"], parameters["intercept"]) == (0.1, 30.0)
-    assert run(cli, arguments(store_path, "--intercept", "0")) == 2
-    assert "BAD_OPTION" in capsys.readouterr().err
+    for wrong in (["--intercept", "0"], ["--name", "h", "--device", "abacus"]):
+        assert run(cli, arguments(store_path, *wrong)) == 2
+        assert "BAD_OPTION" in capsys.readouterr().err
 
 
 @pytest.mark.long

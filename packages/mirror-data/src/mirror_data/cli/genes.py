@@ -39,6 +39,7 @@ from mirror_data.cli.app import exit_with, json_option, note, overwrite_option, 
 @click.option("--clip", default=10.0, show_default=True, help="Z-scores beyond this are set to it.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--workers", type=int, help="Processes (default: as the work and the cores ask for).")
+@click.option("--device", default="cpu", show_default=True, help="Where large products run: cpu, or a GPU (cuda).")
 @overwrite_option
 @json_option
 def command(
@@ -58,6 +59,7 @@ def command(
     clip: float,
     seed: int,
     workers: int | None,
+    device: str,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -73,7 +75,9 @@ def command(
     elimination = EliminationOptions(step, min_genes, C, scoring, intercept)
     options = SelectionOptions(name, target, elimination, folds, resamples, cancer_genes, clip, seed)
     store = open_store(store_url)
-    results = select_all(store, split or default_split(store), options, workers=workers, overwrite=overwrite)
+    results = select_all(
+        store, split or default_split(store), options, workers=workers, overwrite=overwrite, device=device
+    )
     done = [result.outcome for result in results if result.outcome]
     failed = [result.failure for result in results if result.failure]
     if table and done:

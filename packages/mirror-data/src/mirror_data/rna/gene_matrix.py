@@ -83,9 +83,13 @@ class GeneMatrix:
             return out
 
         mean, spread = np.concatenate(list(crew.map(moments, _blocks(np.arange(self.genes), _BLOCK))), axis=1)
+        return GeneMatrix(self.values, self._lens(mean, spread, len(places)))
+
+    def _lens(self, mean: np.ndarray, spread: np.ndarray, count: int) -> Lens:
+        """For genes of this mean and spread (g,) on ``count`` samples."""
         varies = spread * self.scale > _FLAT  # the scale is 0 for a gene that varies nowhere
         scale = np.divide(1.0, spread, where=varies, out=np.zeros(self.genes))
-        return GeneMatrix(self.values, Lens(mean, scale, float(np.sqrt(len(places)))))
+        return Lens(mean, scale, float(np.sqrt(count)))
 
     def rows(self, genes: np.ndarray, places: np.ndarray, dtype: type = np.float64) -> np.ndarray:
         """Genes as they are fitted (d, m), for the samples at ``places``."""

@@ -20,7 +20,7 @@ from mirror_data.rna.crew import crew
 from mirror_data.rna.elimination import EliminationOptions
 from mirror_data.rna.gene_matrix import GeneMatrix
 from mirror_data.rna.resampling import Curve, Watch, stability, validate
-from mirror_data.rna.standardise import standardise
+from mirror_data.rna.standardise import Standardised, standardise
 from mirror_data.rna.svm import RESIDUAL
 from mirror_data.store import Expression, GeneSelection, Patients
 from mirror_data.tables import file_digest
@@ -56,6 +56,7 @@ def select_genes(
     options: SelectionOptions,
     watch: Watch = lambda share: None,
     threads: int = 1,
+    device: str = "cpu",
 ) -> Selected:
     """Select genes on the patients of ``train`` that have expression and the target.
 
@@ -63,6 +64,7 @@ def select_genes(
         train: patient ids; nobody else's values are looked at.
         watch: hears the share of the work that is done.
         threads: for the heavy products; the result does not depend on it.
+        device: where these run: "cpu", or torch's name of a GPU.
 
     Raises:
         BadInput: ``BAD_OPTION``, ``NO_OVERLAP``, ``BAD_SCALE``, ``TOO_FEW`` if a class has fewer patients than folds.
@@ -77,7 +79,7 @@ def select_genes(
     fitted = sorted(strata, key=lambda patient: (inner[patient], patient))  # a fold's samples are neighbours
     ready = standardise(expression.values, clip, np.array([place[patient] for patient in fitted]))
     cohort = _Cohort(
-        GeneMatrix.of(ready),
+        _matrix(ready, device),
         labels=np.array([classes.index(strata[patient]) for patient in fitted]),
         fold_of=np.array([inner[patient] for patient in fitted]),
         halves=tuple(np.array([p in half for p in fitted]) for half in _halves(strata, fold, options)),
@@ -137,6 +139,17 @@ class _Cohort:
     labels: np.ndarray  # (n,) class indices
     fold_of: np.ndarray  # (n,) inner folds
     halves: tuple[np.ndarray, ...]  # bool (n,) each, resamples
+
+
+def _matrix(ready: Standardised, device: str) -> GeneMatrix:
+    if device == "cpu":
+        return GeneMatrix.of(ready)
+    try:
+        from mirror_data.rna.torch_matrix import TorchGeneMatrix
+    except ImportError as error:
+        hint = "install mirror-data[slides]"
+        raise BadInput("BAD_OPTION", "a GPU needs torch", key="--device", got=device, hint=hint) from error
+    return TorchGeneMatrix.on(ready, device)
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ class FoldJob:
     options: SelectionOptions
     overwrite: bool
     threads: int
+    device: str
     told: str  # file in which the unit writes the share of its work that is done
 
 
@@ -70,6 +71,7 @@ def select_all(
     *,
     workers: int | None = None,
     overwrite: bool = False,
+    device: str = "cpu",
 ) -> list[Result[FoldOutcome]]:
     """Select genes for every fold and commit them; results in the order of the folds, whatever the workers.
 
@@ -89,7 +91,7 @@ def select_all(
     threads = max(1, usable_cores() // workers) if workers > 0 else 1
     with tempfile.TemporaryDirectory(prefix="mirror-genes-") as folder:
         jobs = [
-            FoldJob(store.url, split, fold, options, overwrite, threads, str(Path(folder) / str(fold)))
+            FoldJob(store.url, split, fold, options, overwrite, threads, device, str(Path(folder) / str(fold)))
             for fold in range(folds)
         ]
         with _shown([Path(job.told) for job in jobs], f"genes of {folds} folds"):
@@ -117,7 +119,16 @@ def run_fold(job: FoldJob) -> FoldOutcome:
             Path(job.told).write_text(f"{share:.4f}")
 
     train = read_split(store, job.split).folds[job.fold].train
-    found = select_genes(read_expression(store), read_patients(store), train, job.fold, job.options, watch, job.threads)
+    found = select_genes(
+        read_expression(store),
+        read_patients(store),
+        train,
+        job.fold,
+        job.options,
+        watch,
+        threads=job.threads,
+        device=job.device,
+    )
     write_genes(store, found.genes, parents=parents, overwrite=job.overwrite)
     Path(job.told).write_text("1")
     return _outcome(found.genes, reused=False)
