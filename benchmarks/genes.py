@@ -175,7 +175,7 @@ def _validated(samples: int, genes: int, threads: int) -> tuple[Timed, float]:
 
     def work() -> float:
         with crew(threads) as hands:
-            matrix = GeneMatrix.of(standardise(table.values, None))
+            matrix = GeneMatrix.of(standardise(table.values, None, crew=hands))
             found = validate(matrix, table.labels, fold_of, EliminationOptions(), crew=hands)
         return max(found.curve.residual, found.everybody.residual)
 

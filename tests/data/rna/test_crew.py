@@ -40,14 +40,19 @@ def test_few_blocks_are_taken_ahead():
         assert list(results) == list(range(1, 50))
 
 
-def test_an_error_of_one_stops_the_others():
+@pytest.mark.parametrize("blocks", [True, False])
+def test_an_error_of_one_stops_the_others(blocks):
     begun = threading.Event()
     ended: list[str] = []
 
     def endless() -> None:
         try:
             for _ in range(10_000):
-                list(hands.map(lambda block: time.sleep(0.001), range(3)))
+                if blocks:
+                    list(hands.map(lambda block: time.sleep(0.001), range(3)))
+                else:
+                    time.sleep(0.001)
+                    hands.go_on()
                 begun.set()
             ended.append("done")
         except Interrupted:

@@ -43,9 +43,13 @@ class Crew:
                 coming.append(self._pool.submit(work, block))
             if not coming:
                 return
-            if self._stopped.is_set():
-                raise Interrupted("INTERRUPTED", "the selection of genes was stopped", hint="run it again")
+            self.go_on()
             yield coming.popleft().result()
+
+    def go_on(self) -> None:
+        """To be called now and then by long work of `together`: raises ``Interrupted`` once another's has failed."""
+        if self._stopped.is_set():
+            raise Interrupted("INTERRUPTED", "the selection of genes was stopped", hint="run it again")
 
     def together(self, jobs: Sequence[Callable[[], Outcome]]) -> list[Outcome]:
         """Run whole eliminations, one more at a time than there are threads; outcomes in the order of the jobs."""

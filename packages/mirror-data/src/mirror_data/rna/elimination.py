@@ -109,6 +109,7 @@ def eliminate(
     scores: list[float] = []
     residual, solves = 0.0, 0
     while True:
+        crew.go_on()
         now = course.fit()
         residual, solves = max(residual, now.residual), solves + now.solves
         sizes.append(course.left)

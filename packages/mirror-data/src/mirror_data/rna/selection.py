@@ -16,7 +16,7 @@ import pandas as pd
 from mirror_data.cohort.strata import deal, draw_order
 from mirror_data.errors import BadInput
 from mirror_data.rna.cancer_genes import match_cancer_genes
-from mirror_data.rna.crew import crew
+from mirror_data.rna.crew import Crew, crew
 from mirror_data.rna.elimination import EliminationOptions
 from mirror_data.rna.gene_matrix import GeneMatrix
 from mirror_data.rna.resampling import Curve, Watch, stability, validate
@@ -70,29 +70,21 @@ def select_genes(
         BadInput: ``BAD_OPTION``, ``NO_OVERLAP``, ``BAD_SCALE``, ``TOO_FEW`` if a class has fewer patients than folds.
     """
     target = _target(patients, options.target)
-    place = {patient: row for row, patient in enumerate(expression.patient_ids)}
-    strata = {patient: target[patient] for patient in sorted(train) if patient in place and patient in target}
+    there = set(expression.patient_ids)
+    strata = {patient: target[patient] for patient in sorted(train) if patient in there and patient in target}
     classes = sorted(set(strata.values()))
     _check_classes(classes, list(strata.values()), options)
-    clip = options.clip if expression.unit == "zscore" else None
-    inner = deal(strata, [1.0] * options.folds, options.seed, f"inner folds {fold}")
-    fitted = sorted(strata, key=lambda patient: (inner[patient], patient))  # a fold's samples are neighbours
-    ready = standardise(expression.values, clip, np.array([place[patient] for patient in fitted]))
-    cohort = _Cohort(
-        _matrix(ready, device),
-        labels=np.array([classes.index(strata[patient]) for patient in fitted]),
-        fold_of=np.array([inner[patient] for patient in fitted]),
-        halves=tuple(np.array([p in half for p in fitted]) for half in _halves(strata, fold, options)),
-    )
-    found = _eliminate_all(cohort, options, watch, threads)
+    with crew(threads) as hands:
+        cohort = _cohort(expression, strata, fold, options, device, hands)
+        found = _eliminate_all(cohort, options, watch, hands)
     cancer = None if options.cancer_genes is None else match_cancer_genes(options.cancer_genes, expression.symbols)
     listed = np.zeros(len(found.ranking), dtype=bool) if cancer is None else cancer.listed
     kept = np.flatnonzero((found.ranking == 1) | listed)
     parameters = asked(options, expression.unit) | {
         "classes": classes,
         "eliminated_to": found.curve.best,
-        "constant_genes": ready.constant,
-        "clipped_cells": ready.clipped,
+        "constant_genes": cohort.constant,
+        "clipped_cells": cohort.clipped,
         "cancer_symbols": 0 if cancer is None else cancer.symbols,
         "cancer_symbols_unmatched": [] if cancer is None else list(cancer.unmatched),
     }
@@ -139,6 +131,27 @@ class _Cohort:
     labels: np.ndarray  # (n,) class indices
     fold_of: np.ndarray  # (n,) inner folds
     halves: tuple[np.ndarray, ...]  # bool (n,) each, resamples
+    constant: int  # genes that do not vary
+    clipped: int  # cells
+
+
+def _cohort(
+    expression: Expression, strata: dict[str, str], fold: int, options: SelectionOptions, device: str, hands: Crew
+) -> _Cohort:
+    place = {patient: row for row, patient in enumerate(expression.patient_ids)}
+    classes = sorted(set(strata.values()))
+    inner = deal(strata, [1.0] * options.folds, options.seed, f"inner folds {fold}")
+    fitted = sorted(strata, key=lambda patient: (inner[patient], patient))  # a fold's samples are neighbours
+    clip = options.clip if expression.unit == "zscore" else None
+    ready = standardise(expression.values, clip, np.array([place[patient] for patient in fitted]), hands)
+    return _Cohort(
+        _matrix(ready, device),
+        labels=np.array([classes.index(strata[patient]) for patient in fitted]),
+        fold_of=np.array([inner[patient] for patient in fitted]),
+        halves=tuple(np.array([p in half for p in fitted]) for half in _halves(strata, fold, options)),
+        constant=ready.constant,
+        clipped=ready.clipped,
+    )
 
 
 def _matrix(ready: Standardised, device: str) -> GeneMatrix:
@@ -160,26 +173,23 @@ class _Found:
     residual: float
 
 
-def _eliminate_all(cohort: _Cohort, options: SelectionOptions, watch: Watch, threads: int) -> _Found:
+def _eliminate_all(cohort: _Cohort, options: SelectionOptions, watch: Watch, hands: Crew) -> _Found:
     """Cross-validation, the elimination of everybody, and the resamples."""
     first = options.folds + 1
     total = first + len(cohort.halves)
     how, matrix, labels = options.elimination, cohort.matrix, cohort.labels
-    with crew(threads) as hands:
-        found = validate(
-            matrix, labels, cohort.fold_of, how, crew=hands, watch=lambda share: watch(share * first / total)
+    found = validate(matrix, labels, cohort.fold_of, how, crew=hands, watch=lambda share: watch(share * first / total))
+    shares = None
+    if cohort.halves:
+        shares = stability(
+            matrix,
+            labels,
+            cohort.halves,
+            found.curve.best,
+            how,
+            crew=hands,
+            watch=lambda share: watch((first + share * len(cohort.halves)) / total),
         )
-        shares = None
-        if cohort.halves:
-            shares = stability(
-                matrix,
-                labels,
-                cohort.halves,
-                found.curve.best,
-                how,
-                crew=hands,
-                watch=lambda share: watch((first + share * len(cohort.halves)) / total),
-            )
     ranking = found.everybody.ranking(found.curve.best)
     return _Found(ranking, found.curve, shares, max(found.curve.residual, found.everybody.residual))
 
