@@ -8,11 +8,14 @@ from mirror_data.store import Features, Store, Tiling, write_features, write_til
 from mirror_model.batches import (
     Bags,
     EvenDraw,
+    MeanDraw,
     PatientData,
     RandomDraw,
     epoch_batches,
     fixed_rows,
     hilbert,
+    random_draw,
+    size_groups,
     tile_moments,
     token_order,
 )
@@ -123,6 +126,46 @@ def test_moments_of_the_given_patients_only(store: Store) -> None:
     rows = np.concatenate([bags.read(bag) for p in ("P00", "P07") for bag in patients[p]]).astype(np.float64)
     np.testing.assert_allclose(mean, rows.mean(0))
     np.testing.assert_allclose(sd, rows.std(0))
+
+
+def test_the_mean_bag_is_one_tile_of_all_slides_read_once(store: Store) -> None:
+    data = patient_data(store, budget=0)
+    assert random_draw(DataConfig(bag="mean"), np.random.default_rng(0)) == MeanDraw()
+    batch = data.batch(np.array([7, 8]), MeanDraw())
+    assert batch.counts.tolist() == [1, 1]
+    rows = np.concatenate([data.bags.read(bag) for bag in data.slides[7]]).astype(np.float64)
+    np.testing.assert_allclose(batch.tiles[0, 0], rows.mean(0), rtol=1e-6)
+    data.bags.read = None  # type: ignore[method-assign]
+    assert torch.equal(data.batch(np.array([7]), MeanDraw()).tiles[0], batch.tiles[0])
+
+
+def test_moments_of_mean_tiles(store: Store) -> None:
+    features = find_features(store)
+    bags, patients = Bags(store, features, "raster", 1e9), features.of(("P00", "P07", "P08"))
+    means = np.stack([bags.mean(own) for own in patients.values()]).astype(np.float64)
+    mean, sd = tile_moments(bags, patients, of_means=True)
+    np.testing.assert_allclose(mean, means.mean(0))
+    np.testing.assert_allclose(sd, means.std(0), atol=1e-7)
+
+
+def test_who_lacks_what_is_needed_is_counted(store: Store) -> None:
+    table = load_expression(store)
+    fitted = fit_preparation(table, PATIENTS, table.gene_ids, DataConfig())
+    bags = Bags(store, find_features(store), "raster", 1e9)
+    found = {needs: PatientData((*PATIENTS, "Q1"), bags, table, fitted, needs) for needs in
+             ((), ("slide",), ("rna",), ("slide", "rna"))}  # fmt: skip
+    assert [(len(data), data.missing) for data in found.values()] == [(36, 1), (34, 3), (34, 3), (32, 5)]
+    assert {"P03", "P30", "P05", "P31"}.isdisjoint(found["slide", "rna"].patient_ids)
+
+
+def test_like_sizes_share_a_batch(store: Store) -> None:
+    data = patient_data(store)
+    groups = size_groups(data, DataConfig(), 8)
+    assert sorted(np.concatenate(groups).tolist()) == list(range(36))
+    assert max(map(len, groups)) == 8
+    sizes = [sum(bag.rows for bag in data.slides[m]) for m in np.concatenate(groups)]
+    assert sizes == sorted(sizes)
+    assert [len(group) for group in size_groups(data, DataConfig(), 1)] == [1] * 36
 
 
 def test_features_must_be_named_where_there_are_several(store: Store) -> None:

@@ -45,7 +45,7 @@ class LinearConfig(TrainConfig):
     choose: Choice = "best"
     patience: Patience = 10
     model: LinearModel = LinearModel()
-    optimiser: OptimiserConfig = OptimiserConfig(name="adamw", lr=1e-3, weight_decay=0.1)
+    optimiser: OptimiserConfig = OptimiserConfig(name="adamw", lr=3e-4, weight_decay=0.1)
     data: DataConfig = DataConfig(bag="mean", standardise_tiles=True)
 
 
