@@ -7,21 +7,19 @@ from mirror_data.errors import BadInput, StoreError
 from mirror_data.store import Features, Store, Tiling, write_features, write_tiling
 from mirror_model.batches import (
     Bags,
-    EvenDraw,
-    MeanDraw,
+    Batch,
     PatientData,
-    RandomDraw,
     epoch_batches,
-    fixed_rows,
     hilbert,
-    random_draw,
     size_groups,
     tile_moments,
     token_order,
 )
 from mirror_model.cohort import choose_folds, find_features, read_folds
 from mirror_model.config import DataConfig
+from mirror_model.draws import EvenDraw, MeanDraw, RandomDraw, fixed_rows, random_draw
 from mirror_model.preparation import fit_preparation, load_expression
+from mirror_model.streams import NoiseSizes, numpy_stream
 
 PATIENTS = tuple(f"P{k:02d}" for k in range(36))
 
@@ -32,14 +30,14 @@ def patient_data(store: Store, patients: tuple[str, ...] = PATIENTS, budget: flo
     return PatientData(patients, Bags(store, find_features(store), "raster", budget), table, fitted)
 
 
-def draw(seed: int = 0, tiles: int = 12, **options: bool) -> RandomDraw:
-    return RandomDraw(tiles, np.random.default_rng(seed), **options)
+def drawn(data: PatientData, members: np.ndarray, seed: int = 0, tiles: int = 12, *, fixed: bool = False) -> Batch:
+    return data.batch(members, RandomDraw(tiles, fixed=fixed), [numpy_stream(seed, int(m)) for m in members])
 
 
 def test_a_batch_holds_each_patient_where_it_has_data(store: Store) -> None:
     data = patient_data(store)
     members = np.array([3, 5, 7, 8])  # without slides, without RNA, with two slides, with both
-    batch = data.batch(members, draw())
+    batch = drawn(data, members)
     assert batch.patient_ids == ("P03", "P05", "P07", "P08")
     assert batch.slide_of.tolist() == [1, 2, 3]
     assert batch.rna_of.tolist() == [0, 2, 3]
@@ -56,7 +54,7 @@ def test_a_batch_holds_each_patient_where_it_has_data(store: Store) -> None:
 
 def test_expression_is_the_patients_own(store: Store) -> None:
     data, table = patient_data(store), load_expression(store)
-    batch = data.batch(np.array([8, 3]), draw())
+    batch = drawn(data, np.array([8, 3]))
     expected = data.preparation.expression(table)[[table.patient_ids.index("P08"), table.patient_ids.index("P03")]]
     torch.testing.assert_close(batch.expression, torch.from_numpy(expected))
 
@@ -65,23 +63,49 @@ def test_tiles_are_drawn_without_replacement_in_raster_order(store: Store) -> No
     data = patient_data(store)
     large = next(m for m, bags in enumerate(data.slides) if len(bags) == 1 and bags[0].rows > 15)
     bag = data.bags.read(data.slides[large][0]).astype(np.float32)
-    batch = data.batch(np.array([large]), draw())
+    batch = drawn(data, np.array([large]))
     rows = [int(np.flatnonzero((bag == tile.numpy()).all(1))[0]) for tile in batch.tiles[0]]
     assert len(rows) == 12
     assert rows == sorted(set(rows))
-    again, other = (data.batch(np.array([large]), draw(seed)).tiles for seed in (0, 1))
+    again, other = (drawn(data, np.array([large]), seed).tiles for seed in (0, 1))
     assert torch.equal(batch.tiles, again)
     assert not torch.equal(batch.tiles, other)
 
 
 def test_a_fixed_bag_repeats_only_what_it_must(store: Store) -> None:
     data = patient_data(store)
-    batch = data.batch(np.arange(8), draw(tiles=25, fixed=True))
+    batch = drawn(data, np.arange(8), tiles=25, fixed=True)
     assert batch.counts.tolist() == [25] * 7
     rows = fixed_rows(10, 25, np.random.default_rng(0))
     assert np.bincount(rows).tolist().count(3) == 5
     assert set(np.bincount(rows)) == {2, 3}
     assert (np.diff(rows) >= 0).all()
+
+
+def test_what_is_drawn_for_a_patient_does_not_depend_on_the_batch(store: Store) -> None:
+    data, sizes = patient_data(store), NoiseSizes(slide_mask=True, rna_mask=6, style=4)
+    draw, members = RandomDraw(6), np.arange(10)  # P03 lacks slides, P05 lacks RNA
+    whole = data.batch(members, draw, [numpy_stream(1, int(m)) for m in members], sizes)
+    assert whole.noise.slide_mask.shape == whole.tiles.shape[:2]
+    assert [tuple(n.shape) for n in (whole.noise.rna_mask, whole.noise.slide_style, whole.noise.rna_style)] == [
+        (9, 6), (9, 4), (9, 4),
+    ]  # fmt: skip
+    for k, member in enumerate(members):
+        alone = data.batch(members[k : k + 1], draw, [numpy_stream(1, int(member))], sizes)
+        if alone.tiles is not None:
+            row = whole.slide_of.tolist().index(k)
+            count = int(alone.counts[0])
+            assert torch.equal(alone.tiles[0], whole.tiles[row, :count])
+            assert torch.equal(alone.noise.slide_mask[0], whole.noise.slide_mask[row, :count])
+            assert torch.equal(alone.noise.slide_style[0], whole.noise.slide_style[row])
+        if alone.expression is not None:
+            row = whole.rna_of.tolist().index(k)
+            assert torch.equal(alone.noise.rna_mask[0], whole.noise.rna_mask[row])
+            assert torch.equal(alone.noise.rna_style[0], whole.noise.rna_style[row])
+    uniform, normal = whole.noise.slide_mask[whole.tiles.abs().sum(2) > 0], whole.noise.slide_style
+    assert 0 <= uniform.min() < 0.2 < 0.8 < uniform.max() < 1
+    assert normal.min() < 0 < normal.max()
+    assert data.batch(members, draw, [numpy_stream(1, int(m)) for m in members], NoiseSizes()).noise.rna_mask is None
 
 
 def test_an_even_draw_has_no_chance_in_it() -> None:
@@ -92,7 +116,7 @@ def test_an_even_draw_has_no_chance_in_it() -> None:
 
 def test_beyond_the_budget_bags_are_read_again(store: Store) -> None:
     kept, none = patient_data(store), patient_data(store, budget=0)
-    one, two = (data.batch(np.arange(10), draw()) for data in (kept, none))
+    one, two = (drawn(data, np.arange(10)) for data in (kept, none))
     assert torch.equal(one.tiles, two.tiles)
     assert kept.bags.kept
     assert not none.bags.kept
@@ -130,7 +154,7 @@ def test_moments_of_the_given_patients_only(store: Store) -> None:
 
 def test_the_mean_bag_is_one_tile_of_all_slides_read_once(store: Store) -> None:
     data = patient_data(store, budget=0)
-    assert random_draw(DataConfig(bag="mean"), np.random.default_rng(0)) == MeanDraw()
+    assert random_draw(DataConfig(bag="mean")) == MeanDraw()
     batch = data.batch(np.array([7, 8]), MeanDraw())
     assert batch.counts.tolist() == [1, 1]
     rows = np.concatenate([data.bags.read(bag) for bag in data.slides[7]]).astype(np.float64)

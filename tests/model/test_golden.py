@@ -17,9 +17,11 @@ from mirror_model.losses import (
     survival_nll,
     survival_risk,
 )
-from mirror_model.mirror import Mirror, Noise, Shapes
+from mirror_model.mirror import Mirror, Shapes
+from mirror_model.mirror_learner import mirror_encoded, mirror_terms
 from mirror_model.network_config import LossConfig, ModelConfig
 from mirror_model.published import load_published, our_name
+from mirror_model.streams import Noise
 
 GOLDEN = Path(__file__).resolve().parents[3] / "shared" / "golden" / "mirror_small.npz"
 
@@ -108,14 +110,16 @@ def test_every_loss(golden: Golden, result) -> None:
             out.slide.retained.prediction, out.slide.retained.target, out.slide.retained.mask
         ),
         "rna_retention": hidden_error(out.rna.retained.prediction, out.rna.retained.target, out.rna.retained.mask),
-        "style": kl_to_normal(out.slide.style.mean, out.slide.style.logvar)
-        + kl_to_normal(out.rna.style.mean, out.rna.style.logvar),
-        "cluster": assignment_kl(out.slide.style.scores, out.rna.style.scores),
+        "style": sum(kl_to_normal(side.style.mean, side.style.logvar).mean() for side in (out.slide, out.rna)),
+        "cluster": assignment_kl(out.slide.style.scores, out.rna.style.scores).mean(),
     }
     for name, value in terms.items():
         close(value, expected[name])
     total = sum(LossConfig().weight(name) * value for name, value in terms.items())
     close(torch.as_tensor(total), expected["total"])
+    pairs = torch.arange(len(out.slide.embedding))
+    for name, value in mirror_terms(mirror_encoded(out, pairs, pairs), out.logit_scale).items():
+        close(value, expected[name])
 
 
 def test_survival_head(golden: Golden) -> None:

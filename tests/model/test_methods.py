@@ -31,7 +31,4 @@ def test_what_does_not_go_together_is_refused() -> None:
     assert key("magic", read_config()) == "--method"
     assert key("abmil", read_config()) == "--method"
     assert key("abmil", config_of("abmil")(), "top") == "--genes"
-    for method in ("mirror", "tangle"):
-        settings = read_config(None, ["runtime.micro_batch=4"], kind=config_of(method))
-        assert key(method, settings) == "runtime.micro_batch"
     assert check_choice("porpoise", config_of("porpoise")(), "top") is method_of("porpoise")

@@ -29,9 +29,10 @@ from mirror_model.diagnostics import accuracy, harrell_c, macro_auroc
 from mirror_model.embed import embed_fold
 from mirror_model.fold_data import prepare, read_fold
 from mirror_model.jobs import TrainJob
+from mirror_model.metrics_log import MetricsLog
 from mirror_model.runs import make_identity, train_fold
 from mirror_model.tasks import Subtype, Survival
-from mirror_model.train import Loop, Training, fit, read_log
+from mirror_model.train import Training, fit
 from mirror_model.trained import load_trained
 
 from .conftest import SETTINGS, Ran, settings_of
@@ -136,7 +137,7 @@ def test_tangle_leaves_embeddings_of_everyone_and_predicts_nothing(ran: Runs) ->
     assert (one.trained.patients, one.trained.missing, one.trained.unlabelled) == (18, 2, 0)
     assert (one.applied.slide, one.applied.rna, one.applied.attention) == (34, 34, 36)
     assert read_embeddings(one.store, one.run, 0, "rna").values.shape == (34, 16)
-    log = read_log(Path(one.trained.folder))
+    log = MetricsLog(Path(one.trained.folder)).read()
     assert log[-1]["align"] < 0.8 * log[1]["align"]
     assert log[-1]["recall1_slide_rna"] > 1 / 6
 
@@ -200,21 +201,9 @@ def test_the_test_part_changes_nothing(tmp_path: Path, make_store: Callable[...,
         assert found[0].weights.sha256 == found[1].weights.sha256
 
 
-def test_a_batch_in_parts_is_the_same_batch(store: Store, tmp_path: Path) -> None:
-    found = []
-    for parts in (0, 1, 3):
-        work = job(store, "porpoise", "subtype", "model.dropout=0", f"runtime.micro_batch={parts}")
-        loop = Loop(training(store, work, tmp_path / str(parts)))
-        values = loop.gradients(np.arange(8), np.random.default_rng(0))
-        found.append((torch.cat([p.grad.flatten() for p in loop.parameters]), values))
-    for gradient, values in found[1:]:
-        torch.testing.assert_close(gradient, found[0][0], rtol=1e-4, atol=1e-6)
-        assert values == pytest.approx(found[0][1], rel=1e-5)
-
-
 def test_training_ends_when_the_validation_loss_no_longer_falls(store: Store) -> None:
     outcome = train_fold(job(store, "abmil", "survival", "epochs=40", "optimiser.lr=0.03", "patience=3"))
-    losses = [line["validation_loss"] for line in read_log(Path(outcome.folder))[1:]]
+    losses = [line["validation_loss"] for line in MetricsLog(Path(outcome.folder)).read()[1:]]
     best = 1 + int(np.argmin(losses))
     assert outcome.epochs == len(losses) == best + 3 < 40
     assert outcome.metrics["epoch"] == best
@@ -259,7 +248,6 @@ def test_wrong_methods_tasks_and_settings_exit_with_2(store: Store, capsys: pyte
         ("tangle", ("--task", "survival"), ("BAD_OPTION", "--task")),
         ("transmil", ("--task", "subtype", "--genes", "top"), ("BAD_OPTION", "--genes", "slides only")),
         ("linear", ("--task", "subtype", "--set", "model.dim=8"), ("BAD_OPTION", "model.dim", "unknown option")),
-        ("tangle", ("--set", "runtime.micro_batch=2"), ("BAD_OPTION", "runtime.micro_batch")),
     ):
         assert run_command(cli, arguments(store, method, *more)) == 2, (method, more)
         shown = capsys.readouterr().err

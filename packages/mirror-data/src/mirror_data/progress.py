@@ -17,6 +17,14 @@ class Progress(Protocol):
     def advance(self, steps: int = 1, note: str = "") -> None: ...
 
 
+class _Unseen:
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Nobody is told."""
+
+
+NO_PROGRESS: Progress = _Unseen()
+
+
 class _Log:
     """Progress where nobody watches: one line at the start of the work, then every half minute, and at its end."""
 

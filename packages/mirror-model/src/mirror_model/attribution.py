@@ -21,8 +21,9 @@ from mirror_data.progress import progress
 from mirror_data.store import Store, open_store, read_split
 from torch import Tensor
 
-from mirror_model.batches import Bags, EvenDraw, MeanDraw, PatientData, size_groups
+from mirror_model.batches import Bags, PatientData, size_groups
 from mirror_model.cohort import find_features
+from mirror_model.draws import EvenDraw, MeanDraw
 from mirror_model.gene_groups import named_gene_sets
 from mirror_model.learner import Explained
 from mirror_model.preparation import load_expression

@@ -104,8 +104,3 @@ def make_average(network: nn.Module, config: OptimiserConfig) -> Average | None:
     if config.ema:
         return Ema(network, config.ema)
     return Lookahead(network, config.lookahead) if config.lookahead else None
-
-
-def without_average(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The optimiser's own tensors among saved ones."""
-    return {name: value for name, value in tensors.items() if not name.startswith(_PREFIX)}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,9 @@ from torch import Tensor
 
 from mirror_model.cohort import Bag, FeatureSet
 from mirror_model.config import DataConfig
+from mirror_model.draws import Draw, MeanDraw
 from mirror_model.preparation import Preparation
+from mirror_model.streams import NO_NOISE, Noise, NoiseSizes
 from mirror_model.tasks import Targets
 
 TokenOrder = Literal["raster", "hilbert", "none"]
@@ -37,11 +39,13 @@ class Batch:
     paired_slide: Tensor  # rows of ``tiles`` of the patients with both, and
     paired_rna: Tensor  # the same patients' rows of ``expression``
     targets: Targets | None = None  # of all B, in supervised training
+    noise: Noise = NO_NOISE
 
     def to(self, device: torch.device) -> Batch:
         if device.type == "cpu":
             return self
-        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor | Targets) and k != "counts"}
+        kinds = Tensor | Targets | Noise
+        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, kinds) and k != "counts"}
         return replace(self, **moved)
 
 
@@ -107,57 +111,6 @@ def hilbert(coords: np.ndarray) -> np.ndarray:
     return distance
 
 
-class Draw(Protocol):
-    """Which tiles of a patient's slides a batch holds."""
-
-    def take(self, slides: list[np.ndarray]) -> list[np.ndarray]: ...
-
-
-@dataclass(frozen=True)
-class RandomDraw:
-    """Up to ``tiles`` of each slide without replacement, in token order.
-
-    With ``shuffled`` the order is random as well. With ``fixed`` a patient gets exactly ``tiles`` in all, repeated
-    where there are fewer.
-    """
-
-    tiles: int
-    rng: np.random.Generator
-    shuffled: bool = False
-    fixed: bool = False
-
-    def take(self, slides: list[np.ndarray]) -> list[np.ndarray]:
-        if not self.fixed:
-            return [self._one(values) for values in slides]
-        together = np.concatenate(slides)
-        return [together[fixed_rows(len(together), self.tiles, self.rng)]]
-
-    def _one(self, values: np.ndarray) -> np.ndarray:
-        if len(values) <= self.tiles and not self.shuffled:
-            return values
-        rows = self.rng.permutation(len(values))[: self.tiles]
-        return values[rows if self.shuffled else np.sort(rows)]
-
-
-@dataclass(frozen=True)
-class EvenDraw:
-    """Every tile of each slide, or ``most`` evenly spaced ones; no chance in it."""
-
-    most: int
-
-    def take(self, slides: list[np.ndarray]) -> list[np.ndarray]:
-        return [values if len(values) <= self.most else values[self.rows(len(values))] for values in slides]
-
-    def rows(self, count: int) -> np.ndarray:
-        """Which of ``count`` rows are taken, in rising order."""
-        return np.arange(count) if count <= self.most else np.arange(self.most) * count // self.most
-
-
-@dataclass(frozen=True)
-class MeanDraw:
-    """One tile a patient: the mean of all."""
-
-
 class PatientData:
     """Patients of one part of a fold, ready to be cut into batches.
 
@@ -192,11 +145,23 @@ class PatientData:
     def __len__(self) -> int:
         return len(self.patient_ids)
 
-    def batch(self, members: np.ndarray, draw: Draw | MeanDraw) -> Batch:
-        """The batch of the patients at places ``members`` (B,) of ``patient_ids``; ``draw`` takes their tiles."""
+    def batch(
+        self,
+        members: np.ndarray,
+        draw: Draw | MeanDraw,
+        streams: Sequence[np.random.Generator] = (),
+        noise: NoiseSizes | None = None,
+    ) -> Batch:
+        """The batch of the patients at places ``members`` (B,) of ``patient_ids``; ``draw`` takes their tiles.
+
+        Args:
+            streams: B, each patient's own, where ``draw`` or ``noise`` needs chance.
+            noise: what the network wants drawn for each patient.
+        """
         slide_of = [k for k, m in enumerate(members) if self.slides[m]]
         rna_of = [k for k, m in enumerate(members) if self.rna_row[m] >= 0]
-        drawn = [self._tiles(self.slides[members[k]], draw) for k in slide_of]
+        own = list(streams) or [None] * len(members)
+        drawn = [self._tiles(self.slides[members[k]], draw, own[k]) for k in slide_of]
         slide_row, rna_row = ({k: row for row, k in enumerate(which)} for which in (slide_of, rna_of))
         both = [k for k in slide_of if k in rna_row]
         features, counts = self._stack(drawn) if drawn else (None, None)
@@ -210,12 +175,26 @@ class PatientData:
             torch.tensor([slide_row[k] for k in both], dtype=torch.long),
             torch.tensor([rna_row[k] for k in both], dtype=torch.long),
             None if self.targets is None else self.targets.rows(members),
+            NO_NOISE if noise is None else self._noise(members, noise, list(streams), slide_row, counts),
         )
 
-    def _tiles(self, slides: tuple[Bag, ...], draw: Draw | MeanDraw) -> list[np.ndarray]:
+    def _noise(
+        self,
+        members: np.ndarray,
+        noise: NoiseSizes,
+        streams: list[np.random.Generator],
+        slide_row: dict[int, int],
+        counts: Tensor | None,
+    ) -> Noise:
+        tiles = [0 if counts is None or k not in slide_row else int(counts[slide_row[k]]) for k in range(len(members))]
+        return noise.draw(streams, tiles, [bool(self.rna_row[m] >= 0) for m in members])
+
+    def _tiles(
+        self, slides: tuple[Bag, ...], draw: Draw | MeanDraw, stream: np.random.Generator | None
+    ) -> list[np.ndarray]:
         if isinstance(draw, MeanDraw):
             return [self.bags.mean(slides)[None]]
-        return draw.take([self.bags.read(bag) for bag in slides])
+        return draw.take([self.bags.read(bag) for bag in slides], stream)
 
     def _stack(self, drawn: list[list[np.ndarray]]) -> tuple[Tensor, Tensor]:
         counts = [sum(map(len, bags)) for bags in drawn]
@@ -235,19 +214,6 @@ class PatientData:
 def _rows(table: Expression, rows: np.ndarray) -> Expression:
     ids, samples = (tuple(names[r] for r in rows) for names in (table.patient_ids, table.sample_ids))
     return Expression(ids, samples, table.gene_ids, table.symbols, table.values[rows], table.unit, table.transform)
-
-
-def random_draw(config: DataConfig, rng: np.random.Generator) -> RandomDraw | MeanDraw:
-    """The draw of a training step."""
-    if config.bag == "mean":
-        return MeanDraw()
-    return RandomDraw(config.tiles, rng, config.token_order == "none", config.bag == "fixed")
-
-
-def fixed_rows(count: int, exactly: int, rng: np.random.Generator) -> np.ndarray:
-    """Exactly that many of ``count`` rows in rising order, each taken equally often up to one."""
-    whole, rest = divmod(exactly, count)
-    return np.sort(np.concatenate([np.tile(np.arange(count), whole), rng.permutation(count)[:rest]]))
 
 
 def epoch_batches(count: int, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:

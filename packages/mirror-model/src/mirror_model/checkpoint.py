@@ -25,11 +25,11 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from mirror_model.identity import Identity
+from mirror_model.metrics_log import METRICS
 from mirror_model.network_config import Section
 from mirror_model.tasks import Task
 
 CHECKPOINT_FORMAT = 1
-METRICS = "metrics.jsonl"
 Kind = Literal["last", "best", "model"]
 _KINDS: tuple[Kind, ...] = ("last", "best", "model")
 _PREPARATION = "preparation."
@@ -223,11 +223,12 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimiser_tensors` took."""
+    """Put back what `optimiser_tensors` took; other tensors among them are left alone."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, _, key = name.partition(".")
-        state.setdefault(int(index), {})[key] = value
+        if index.isdigit():
+            state.setdefault(int(index), {})[key] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
 
 

@@ -16,10 +16,11 @@ from mirror_data.errors import BadInput, some
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from mirror_model.network_config import LossConfig, ModelConfig, Section
+from mirror_model.trackers import TrackerName
 
 Epochs = Annotated[int, Field(ge=0, description="0 gives the untrained network")]
 BatchSize = Annotated[int, Field(ge=1)]
-Precision = Literal["auto", "bf16", "fp32"]
+Precision = Literal["auto", "bf16", "fp16", "fp32"]
 Choice = Annotated[Literal["last", "best"], Field(description="which epoch is kept: the last, or best validation loss")]
 Patience = Annotated[
     int, Field(ge=0, description="epochs without a better validation loss before training ends; 0: never")
@@ -62,15 +63,19 @@ class DataConfig(Section):
 
 
 class RuntimeConfig(Section):
-    """How the work is done on this machine; of these only ``cache_gb`` cannot change a result in its last digits."""
+    """How the work is done on this machine. What cannot change a result is not compared when a run is resumed."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = Field(1, ge=1, description="CPU threads of one fold; folds run side by side with --workers")
     cache_gb: float = Field(4.0, ge=0, description="tile features kept in memory by each fold; the rest is read again")
     validate_every: int = Field(1, ge=1, description="epochs between two looks at the validation part")
     micro_batch: int = Field(
-        0, ge=0, description="patients of a batch in memory at a time, in supervised training; 0: all"
+        0, ge=0, description="patients in memory at a time; the gradients stay the whole batch's. 0: all"
     )
+    compile: bool = Field(False, description="compile the network with torch.compile")
+    deterministic: bool = Field(False, description="refuse GPU operations that differ from run to run; a CPU's do not")
+    timeout_s: float = Field(25.0, gt=0, description="how long a process waits for the others before it gives up")
+    track: TrackerName = Field("none", description="where metrics go beside metrics.jsonl")
 
 
 class TrainConfig(Section):

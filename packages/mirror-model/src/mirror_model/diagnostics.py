@@ -32,6 +32,21 @@ def effective_rank(embeddings: Tensor) -> float:
     return float(torch.exp(torch.special.entr(share).sum()))
 
 
+def modality_gap(slide: Tensor, rna: Tensor) -> float:
+    """Distance between the mean directions of two sets of vectors (n, D) (Liang et al. 2022, arXiv 2203.02053).
+
+    0: both modalities lie in the same place; 2: on opposite sides.
+    """
+    means = [nnf.normalize(vectors.double(), dim=1).mean(0) for vectors in (slide, rna)]
+    return float((means[0] - means[1]).norm())
+
+
+def usage_entropy(usage: Tensor) -> float:
+    """How evenly prototypes are used: entropy of their mean shares (K,) over that of equal ones, 0 (one) to 1 (all)."""
+    share = usage.double() / usage.double().sum()
+    return float(torch.special.entr(share).sum() / np.log(max(len(share), 2)))
+
+
 def accuracy(label: np.ndarray, chosen: np.ndarray) -> float:
     """Share of patients (n,) whose class was chosen."""
     return float((label == chosen).mean())

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from mirror_data.errors import BadInput, StoreError
 from mirror_data.store import Expression, Fold, Patients, Store, read_patients, schema
 
-from mirror_model.batches import Bags, PatientData, tile_moments
+from mirror_model.batches import Bags, PatientData, epoch_batches, tile_moments
 from mirror_model.checkpoint import CheckpointDocument, CheckpointFolder
 from mirror_model.cohort import FeatureSet, find_features, read_folds
 from mirror_model.config import TrainConfig
+from mirror_model.device import AUTOCAST
+from mirror_model.gradients import Arithmetic
 from mirror_model.identity import Identity
 from mirror_model.jobs import TrainJob
 from mirror_model.methods import Method, method_of
@@ -24,8 +27,10 @@ from mirror_model.preparation import (
     load_expression,
     no_expression,
 )
+from mirror_model.processes import ALONE, Processes
+from mirror_model.streams import Use, seed_torch
 from mirror_model.tasks import Subtype, Survival, TaskName, fit_task, labelled
-from mirror_model.train import Training, Use, seed_torch
+from mirror_model.train import Training
 
 _GB = 1e9  # bytes
 
@@ -109,20 +114,21 @@ def part_fold(
     return Parts(train, validation, learned, len(set(fold.train) - known))
 
 
-def prepare(store: Store, identity: Identity, folder: CheckpointFolder, data: FoldData) -> Training:
+def prepare(
+    store: Store, identity: Identity, folder: CheckpointFolder, data: FoldData, processes: Processes = ALONE
+) -> Training:
     """Fit the preparation and the task on the training patients, build the network, open two parts' data.
 
     Raises:
         BadInput: ``NO_OVERLAP`` if fewer than two training patients have what the method needs, ``NOT_ESTIMABLE`` if
-            nothing can be learned of their outcomes, ``BAD_OPTION`` if a validation part is needed and empty.
+            nothing can be learned of their outcomes, ``BAD_OPTION`` if a validation part is needed and empty, or a
+            batch cannot be shared out among the processes.
     """
     config, method = identity.config, method_of(identity.method)
     bags = Bags(store, data.features, config.data.token_order, config.runtime.cache_gb * _GB)
     fitted = _fit(bags, data, config, method)
     parts = part_fold(store, data, bags, fitted, method, identity.task)
-    if not len(parts.validation) and (config.choose == "best" or config.patience):
-        message = "choose = best and patience need validation patients, and the fold has none for this method"
-        raise BadInput("BAD_OPTION", message, key="choose", expected="choose = last, patience = 0")
+    _require_patients(parts, config, processes)
     learner = method.make(config, parts.task)
     seed_torch(config.seed, identity.fold, Use.START)
     device = torch.device(config.runtime.device)
@@ -134,9 +140,12 @@ def prepare(store: Store, identity: Identity, folder: CheckpointFolder, data: Fo
         rna_clip=fitted.clip,
         task=parts.task,
     )
+    network = learner.build(make_shapes(data.features.width, config, fitted)).to(device)
+    if config.runtime.compile:
+        network.compile()
     return Training(
         learner,
-        learner.build(make_shapes(data.features.width, config, fitted)).to(device),
+        network,
         config,
         identity.fold,
         parts.train,
@@ -144,10 +153,21 @@ def prepare(store: Store, identity: Identity, folder: CheckpointFolder, data: Fo
         folder,
         document,
         {name: torch.from_numpy(value) for name, value in fitted.tensors().items()},
-        device,
-        config.precision == "bf16",
+        Arithmetic(device, AUTOCAST[config.precision]),
+        processes,
         parts.unlabelled,
     )
+
+
+def _require_patients(parts: Parts, config: TrainConfig, processes: Processes) -> None:
+    if not len(parts.validation) and (config.choose == "best" or config.patience):
+        message = "choose = best and patience need validation patients, and the fold has none for this method"
+        raise BadInput("BAD_OPTION", message, key="choose", expected="choose = last, patience = 0")
+    smallest = min(map(len, epoch_batches(len(parts.train), config.batch_size, np.random.default_rng(0))))
+    if smallest < processes.count:
+        message, got = "a batch has fewer patients than there are processes", f"{smallest} patients"
+        expected = f"at least {processes.count}"
+        raise BadInput("BAD_OPTION", message, key="batch_size", expected=expected, got=got)
 
 
 def _fit(bags: Bags, data: FoldData, config: TrainConfig, method: Method) -> Preparation:

@@ -16,8 +16,10 @@ from mirror_model.config import TrainConfig, read_config
 from mirror_model.device import choose_device
 from mirror_model.jobs import TrainJob, TrainOutcome
 from mirror_model.methods import check_choice
+from mirror_model.processes import ALONE, Processes
 from mirror_model.runs import train_fold
 from mirror_model.tasks import choose_task
+from mirror_model.trackers import require_tracker
 
 _TOLD = {  # metrics of the kept epoch, in words
     "validation_loss": "validation loss",
@@ -60,15 +62,17 @@ def plan_jobs(
     features = find_features(store, tiling, encoder)
     numbers = choose_folds(read_folds(store, split), fold)
     choose_device(config.runtime.device)
+    require_tracker(config.runtime.track)
     names = (chosen, genes, features.tiling, features.encoder, checkpoints, overwrite)
     return [TrainJob(store_url, run, method, split, number, config, *names) for number in numbers]
 
 
-def train_folds(jobs: list[TrainJob], workers: int | None = None) -> list[TrainOutcome]:
+def train_folds(jobs: list[TrainJob], workers: int | None = None, processes: Processes = ALONE) -> list[TrainOutcome]:
     """Train folds side by side, each in ``runtime.threads`` threads; the results do not depend on ``workers``.
 
     Args:
         workers: folds at the same time; by default as many as the cores allow, one on a GPU.
+        processes: those that share the batches of each fold; with several, one fold is trained after the other.
 
     Raises:
         MirrorError: that of the first fold that failed, after the others had their turn.
@@ -77,9 +81,9 @@ def train_folds(jobs: list[TrainJob], workers: int | None = None) -> list[TrainO
     if workers is None:
         on_cpu = choose_device(config.runtime.device).type == "cpu"
         workers = max(1, usable_cores() // config.runtime.threads) if on_cpu else 1
-    workers = min(workers, len(jobs))
+    workers = min(workers, len(jobs)) if processes.count == 1 else 1
     if workers == 1:
-        return [train_fold(job) for job in jobs]
+        return [train_fold(job, processes) for job in jobs]
     with progress(jobs[0].run, len(jobs), "folds") as shown:
 
         def done(result: Result[TrainOutcome]) -> None:

@@ -15,8 +15,8 @@ from mirror_model.config import TrainConfig
 from mirror_model.network_config import Section
 from mirror_model.tasks import TaskName
 
-_NOT_COMPARED = ("cache_gb",)  # of [runtime]: cannot change a result
-_OF_RUN = ("tiling", "encoder", "genes", "task")  # what a run's record keeps beside its settings
+_NOT_COMPARED = ("cache_gb", "timeout_s", "track")  # of [runtime]: cannot change a result
+_OF_RUN = ("tiling", "encoder", "genes", "task", "processes")  # what a run's record keeps beside its settings
 
 
 class Identity(Section):
@@ -29,6 +29,7 @@ class Identity(Section):
     encoder: str
     genes: str | None
     task: TaskName | None = None  # what a supervised method is trained for
+    processes: int = 1  # that shared every batch
     config: SerializeAsAny[TrainConfig]
     parents: dict[str, str]  # store path -> hash of what is trained on
 
@@ -44,7 +45,7 @@ class Identity(Section):
     def of_run(cls, run: Run, parents: dict[str, str]) -> Identity:
         """The identity that a committed run was trained under."""
         config = dict(run.config)
-        beside = {name: config.pop(name, None) for name in _OF_RUN}
+        beside = {name: config.pop(name) for name in _OF_RUN if name in config}
         known = {"method": run.method, "split": run.split, "fold": run.fold, "config": config, "parents": parents}
         return cls.model_validate({**known, **beside})
 

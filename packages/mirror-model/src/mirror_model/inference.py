@@ -14,8 +14,9 @@ from mirror_data.progress import progress
 from mirror_data.store import Store
 from torch import Tensor
 
-from mirror_model.batches import Bags, EvenDraw, MeanDraw, PatientData, size_groups
+from mirror_model.batches import Bags, PatientData, size_groups
 from mirror_model.cohort import FeatureSet
+from mirror_model.draws import EvenDraw, MeanDraw
 from mirror_model.preparation import load_expression, no_expression
 from mirror_model.trained import Trained
 

@@ -169,8 +169,10 @@ class PositionEncoder(nn.Module):
         """Weight (D, 1, 7, 7) and bias (D,) of the one convolution."""
         weight = self.conv7.weight + nnf.pad(self.conv5.weight, [1] * 4) + nnf.pad(self.conv3.weight, [2] * 4)
         identity = nnf.pad(weight.new_ones(1, 1, 1, 1), [3] * 4)  # 1 in the middle
-        biases = [conv.bias for conv in (self.conv7, self.conv5, self.conv3) if conv.bias is not None]
-        return weight + identity, torch.stack(biases).sum(0)
+        one, two, three = (conv.bias for conv in (self.conv7, self.conv5, self.conv3))
+        assert one is not None and two is not None and three is not None  # noqa: PT018
+        # Not stacked and summed: the three gradients would share one memory, and change together when added to.
+        return weight + identity, one + two + three
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, s, s, D) -> (B, s, s, D), in float32 on a CPU, where that is the faster."""

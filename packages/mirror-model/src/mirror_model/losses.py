@@ -30,23 +30,26 @@ def hidden_error(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         prediction: (R, F), as ``target``.
         mask: 1 where hidden; (R,) for whole tokens, which count by their mean over F, or (R, F).
     """
+    return hidden_error_sum(prediction, target, mask) / mask.sum().clamp_min(1)
+
+
+def hidden_error_sum(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """`hidden_error` times what was hidden: a scalar that can be added up over the parts of a batch."""
     error = (prediction - target).square()
     if mask.dim() < error.dim():
         error = error.mean(-1)
-    return (error * mask).sum() / mask.sum().clamp_min(1)
+    return (error * mask).sum()
 
 
 def kl_to_normal(mean: Tensor, logvar: Tensor) -> Tensor:
-    """KL(N(mean, exp(logvar)) || N(0, 1)), summed over Z, averaged over B (equation (15), one modality)."""
-    return -0.5 * (1 + logvar - mean.square() - logvar.exp()).sum(-1).mean()
+    """KL(N(mean, exp(logvar)) || N(0, 1)) of each patient (B,), summed over Z (equation (15), one modality)."""
+    return -0.5 * (1 + logvar - mean.square() - logvar.exp()).sum(-1)
 
 
 def assignment_kl(slide: Tensor, rna: Tensor) -> Tensor:
-    """Symmetric KL between the softmax of two sets of scores (B, K), averaged over B (equation (16), halved)."""
+    """Symmetric KL of each patient (B,) between the softmax of two sets of scores (B, K) (equation (16), halved)."""
     p, q = slide.log_softmax(-1), rna.log_softmax(-1)
-    forward = nnf.kl_div(q, p, log_target=True, reduction="batchmean")  # KL(slide || rna)
-    backward = nnf.kl_div(p, q, log_target=True, reduction="batchmean")
-    return (forward + backward) / 2
+    return ((p.exp() - q.exp()) * (p - q)).sum(-1) / 2
 
 
 def survival_nll(logits: Tensor, time_bin: Tensor, event: Tensor, censored_weight: float = 1.0) -> Tensor:

@@ -83,7 +83,4 @@ def check_choice(name: str, config: TrainConfig, genes: str | None) -> Method:
         raise BadInput("BAD_OPTION", "these are another method's settings", key="--method", expected=name, got=got)
     if genes is not None and not method.reads_rna:
         raise BadInput("BAD_OPTION", f"{name} reads slides only", key="--genes", expected="no --genes", got=genes)
-    if config.runtime.micro_batch and not method.tasks:
-        message = f"{name} compares the patients of a batch with each other: they must be in memory together"
-        raise BadInput("BAD_OPTION", message, key="runtime.micro_batch", expected=0, got=config.runtime.micro_batch)
     return method

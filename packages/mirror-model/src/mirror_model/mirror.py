@@ -24,6 +24,7 @@ from mirror_model.retention import (
 )
 from mirror_model.rna_encoder import GroupedLinear, RnaTokens, make_rna_encoder
 from mirror_model.slide_encoder import SlideEncoder, SlideTokens, groups_of
+from mirror_model.streams import Noise, NoiseSizes
 
 _UNIT_LENGTH = 1e-6  # a prototype this near to length 1 is left alone
 
@@ -36,16 +37,6 @@ class Shapes:
     genes: int  # G
     positions: int  # N, tiles of a training bag
     groups: Tensor | None = None  # (M, W) columns of the genes of each group, -1 where a group is smaller
-
-
-@dataclass(frozen=True)
-class Noise:
-    """The random numbers of one step, where a caller wants to decide them; None is drawn."""
-
-    slide_mask: Tensor | None = None  # (Bs, N) uniform
-    rna_mask: Tensor | None = None  # (Br, D) uniform, or (Br, M) with gene groups
-    slide_style: Tensor | None = None  # (Bs, Z) normal
-    rna_style: Tensor | None = None  # (Br, Z) normal
 
 
 @dataclass(frozen=True)
@@ -224,6 +215,13 @@ class Mirror(nn.Module):
         real = (grouped.groups >= 0).float()  # (M, W)
         target, counted = grouped.gather(expression).float(), mask.unsqueeze(-1) * real  # (B, M, W)
         return Retained(prediction.flatten(0, 1), target.flatten(0, 1), counted.flatten(0, 1))
+
+    def noise_sizes(self) -> NoiseSizes:
+        """What a step draws for each patient."""
+        module, rna = self.rna_retention, 0
+        if module is not None:
+            rna = self.config.dim if isinstance(module, VectorRetention) else len(module.position) - 1
+        return NoiseSizes(self.slide_retention is not None, rna, self.config.style_dim if self.style else 0)
 
     @torch.no_grad()
     def before_step(self) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mirror_model.config import OptimiserConfig
 
+_SCALER = "scaler"  # name of its state among saved tensors
 _ONE_CYCLE_START, _ONE_CYCLE_END, _ONE_CYCLE_WARMUP = 1 / 25, 1e-5, 0.3
 
 
@@ -45,3 +47,23 @@ def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Opt
         return torch.optim.RAdam(groups, lr=config.lr, foreach=True)
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     return kind(groups, lr=config.lr, fused=True)
+
+
+def make_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
+    """Loss scaling (Micikevicius et al. 2018, arXiv 1710.03740) for float16; with bf16 and fp32 it does nothing."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+
+def scaler_tensors(scaler: torch.amp.GradScaler) -> dict[str, Tensor]:
+    """The scaler's state as named tensors."""
+    if not scaler.is_enabled():
+        return {}
+    state = scaler.state_dict()
+    return {_SCALER: torch.tensor([state["scale"], state["_growth_tracker"]], dtype=torch.float64)}
+
+
+def restore_scaler(scaler: torch.amp.GradScaler, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `scaler_tensors` took."""
+    if scaler.is_enabled():
+        scale, good = tensors[_SCALER].tolist()
+        scaler.load_state_dict({**scaler.state_dict(), "scale": scale, "_growth_tracker": int(good)})

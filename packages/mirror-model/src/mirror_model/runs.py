@@ -2,51 +2,70 @@
 
 from __future__ import annotations
 
+import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 
 import torch
 from mirror_data.errors import StoreError
-from mirror_data.progress import progress
+from mirror_data.progress import NO_PROGRESS, progress
 from mirror_data.store import Run, Store, open_store, read_run, schema, write_run
 
-from mirror_model.checkpoint import CheckpointFolder
+from mirror_model.checkpoint import CheckpointDocument, CheckpointFolder
 from mirror_model.cohort import FeatureSet
+from mirror_model.config import RuntimeConfig
 from mirror_model.device import choose_device, choose_precision
 from mirror_model.fold_data import FoldData, parents_of, prepare, read_fold
 from mirror_model.identity import Identity
 from mirror_model.jobs import TrainJob, TrainOutcome, run_folder
 from mirror_model.methods import method_of
-from mirror_model.train import Training, fit, read_log, stop_signals
+from mirror_model.metrics_log import PACE, MetricsLog
+from mirror_model.processes import ALONE, Processes
+from mirror_model.trackers import tracking
+from mirror_model.train import Training, fit, stop_signals
 
-_NOT_RESULTS = ("seconds", "patients_per_second")  # of the log: differ from machine to machine
 
-
-def train_fold(job: TrainJob) -> TrainOutcome:
+def train_fold(job: TrainJob, processes: Processes = ALONE) -> TrainOutcome:
     """Train one fold and commit its `Run`; resumes what was begun, skips what is done.
+
+    Of several processes each trains on its share of every batch; the first of them writes.
 
     Raises:
         StoreError: ``MISMATCH`` if the run is there with other settings or data; ``MISSING``.
         Busy: another process trains this fold.
         Interrupted: stopped by a signal, saved.
+        ProcessLost: another process of this training died, hangs, or gave up.
     """
     store = open_store(job.store_url)
     folder = CheckpointFolder(run_folder(job.store_url, job.run, job.fold, job.checkpoints))
     data = read_fold(store, job)
-    identity = make_identity(store, job, data.features)
-    with store.claim(f"train {job.run} fold {job.fold}"):
-        skipped = _already(store, job, identity, folder)
-        if skipped is not None:
-            return skipped
-        threads = torch.get_num_threads()
-        torch.set_num_threads(identity.config.runtime.threads)
-        try:
-            return _train(store, job, identity, folder, data)
-        finally:
-            torch.set_num_threads(threads)
+    identity = make_identity(store, job, data.features, processes.count)
+    with store.claim(f"train {job.run} fold {job.fold}") if processes.leads else nullcontext():
+        skipped = _already(store, job, identity, folder) if processes.leads else None
+        if processes.any(skipped is not None):
+            return skipped or _committed(store, job, folder, "skipped")
+        with _set_up(identity.config.runtime):
+            return _train(store, job, identity, folder, data, processes)
 
 
-def make_identity(store: Store, job: TrainJob, features: FeatureSet) -> Identity:
+@contextmanager
+def _set_up(runtime: RuntimeConfig) -> Iterator[None]:
+    """Threads and determinism as asked for, while the block runs."""
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(runtime.threads)
+    if runtime.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(strict)
+
+
+def make_identity(store: Store, job: TrainJob, features: FeatureSet, processes: int = 1) -> Identity:
     """What decides this training, with device and precision spelled out."""
     device = choose_device(job.config.runtime.device)
     runtime = job.config.runtime.model_copy(update={"device": device.type})
@@ -60,6 +79,7 @@ def make_identity(store: Store, job: TrainJob, features: FeatureSet) -> Identity
         encoder=features.encoder,
         genes=job.genes,
         task=job.task,
+        processes=processes,
         config=config,
         parents=parents_of(store, job, features),
     )
@@ -93,22 +113,48 @@ def _already(store: Store, job: TrainJob, identity: Identity, folder: Checkpoint
     return None
 
 
-def _train(store: Store, job: TrainJob, identity: Identity, folder: CheckpointFolder, data: FoldData) -> TrainOutcome:
-    training = prepare(store, identity, folder, data)
+def _committed(store: Store, job: TrainJob, folder: CheckpointFolder, status: str) -> TrainOutcome:
+    """What a process that does not write has to say of a fold that the first one committed."""
+    return _outcome(job, status, dict(read_run(store, job.run, job.fold).metrics), None, folder)
+
+
+def _train(
+    store: Store, job: TrainJob, identity: Identity, folder: CheckpointFolder, data: FoldData, processes: Processes
+) -> TrainOutcome:
+    training = prepare(store, identity, folder, data, processes)
     saved = folder.load("last")
-    with stop_signals() as stop, progress(f"{job.run} fold {job.fold}", identity.config.epochs, "epochs") as shown:
-        document = fit(training, saved, stop, shown)
-    log = read_log(folder.path)
+    processes.wait()  # nobody may find what the first one is about to write
+    title, epochs = f"{job.run} fold {job.fold}", identity.config.epochs
+    if not processes.leads:
+        with stop_signals() as stop:
+            fit(training, saved, stop, NO_PROGRESS)
+        processes.wait()
+        return _committed(store, job, folder, "trained")
+    track, settings = identity.config.runtime.track, identity.run_config()
+    with (
+        stop_signals() as stop,
+        progress(title, epochs, "epochs") as shown,
+        tracking(track, folder.path, f"{job.run}/fold_{job.fold}", settings) as tracker,
+    ):
+        document = fit(training, saved, stop, shown, tracker)
+    outcome = _commit(store, job, training, document, "trained" if saved is None else "resumed")
+    processes.wait()
+    return outcome
+
+
+def _commit(store: Store, job: TrainJob, training: Training, document: CheckpointDocument, status: str) -> TrainOutcome:
+    """Write the run's record: from then on the fold is trained."""
+    identity, folder = document.identity, training.folder
+    log = MetricsLog(folder.path).read()
     seconds = [line["seconds"] for line in log if "seconds" in line]
     kept = next(line for line in log if line["epoch"] == document.position.epoch)
-    metrics = {name: value for name, value in kept.items() if name not in _NOT_RESULTS} | _counts(training, log)
+    metrics = {name: value for name, value in kept.items() if name not in PACE} | _counts(training, log)
     versions = {name: version(name) for name in ("mirror-model", "torch")} | {"python": platform.python_version()}
     sha256 = document.weights.sha256
     run = Run(job.run, job.fold, job.method, job.split, identity.run_config(), sha256, metrics, versions)
     write_run(store, run, parents=identity.parents, overwrite=job.overwrite)
     folder.drop("last")
-    per_epoch = sum(seconds) / len(seconds) if seconds else None
-    return _outcome(job, "trained" if saved is None else "resumed", metrics, per_epoch, folder)
+    return _outcome(job, status, metrics, sum(seconds) / len(seconds) if seconds else None, folder)
 
 
 def _counts(training: Training, log: list[dict[str, float]]) -> dict[str, float]:

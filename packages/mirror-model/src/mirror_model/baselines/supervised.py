@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from mirror_model.batches import Batch
-from mirror_model.learner import Applied, Explained, Step
+from mirror_model.learner import Applied, Cost, Encoded, Explained, means_of, no_pairs
 from mirror_model.mirror import Shapes
+from mirror_model.streams import NoiseSizes
 from mirror_model.tasks import Task
 
 
@@ -58,15 +60,24 @@ class SupervisedLearner:
     def before_step(self, model: nn.Module) -> None:
         """Nothing has to hold."""
 
-    def step(self, model: nn.Module, batch: Batch) -> Step:
-        assert isinstance(model, Classifier)
+    def noise_sizes(self, model: nn.Module) -> NoiseSizes:
+        return NoiseSizes()
+
+    def encode(self, model: nn.Module, batch: Batch) -> Encoded:
         assert batch.targets is not None
         logits = model(batch.tiles, batch.counts, batch.expression).logits
-        loss = self.task.loss(logits, batch.targets)
-        terms, penalty = {self.task.term: loss.detach()}, model.penalty()
+        patients = torch.tensor([float(len(logits))], device=logits.device)
+        sums = self.task.loss(logits, batch.targets).float().reshape(1) * patients
+        return Encoded(sums, patients, no_pairs(sums), no_pairs(sums), logits=logits)
+
+    def cost(self, model: nn.Module, encoded: Encoded) -> Cost:
+        assert isinstance(model, Classifier)
+        terms, penalty = means_of([self.task.term], encoded), model.penalty()
+        loss = terms[self.task.term]
+        terms[self.task.term] = loss.detach()
         if penalty is not None:
             loss, terms["penalty"] = loss + penalty, penalty.detach()
-        return Step(loss, terms, logits=logits)
+        return Cost(loss, terms)
 
     def apply(self, model: nn.Module, batch: Batch, *, attention: bool = False) -> Applied:
         scored: Scored = model(batch.tiles, batch.counts, batch.expression, weights=attention)

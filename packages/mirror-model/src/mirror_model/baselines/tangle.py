@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as nnf
 
 from mirror_model.baselines.config import TangleConfig
 from mirror_model.batches import Batch
-from mirror_model.learner import Applied, Explained, Step, similarity_to
+from mirror_model.learner import Applied, Cost, Encoded, Explained, similarity_to
 from mirror_model.losses import info_nce
 from mirror_model.mirror import Shapes
 from mirror_model.slide_encoder import GatedPool, valid_tiles
+from mirror_model.streams import NoiseSizes
 
 
 @dataclass(frozen=True)
@@ -68,12 +70,19 @@ class TangleLearner:
     def before_step(self, model: nn.Module) -> None:
         """Nothing has to hold."""
 
-    def step(self, model: nn.Module, batch: Batch) -> Step:
+    def noise_sizes(self, model: nn.Module) -> NoiseSizes:
+        return NoiseSizes()
+
+    def encode(self, model: nn.Module, batch: Batch) -> Encoded:
         slide, rna = model(batch.tiles, batch.counts, batch.expression)
         slide_unit, rna_unit = (nnf.normalize(x.float(), dim=-1) for x in (slide, rna))
-        scale = slide_unit.new_tensor(1 / self.config.model.temperature)
-        loss = info_nce(slide_unit, rna_unit, scale)
-        return Step(loss, {"align": loss.detach()}, slide, rna, slide_unit, rna_unit)
+        nothing = torch.zeros(0, device=slide.device)  # no term is a mean over patients
+        return Encoded(nothing, nothing, slide_unit, rna_unit, slide, rna)
+
+    def cost(self, model: nn.Module, encoded: Encoded) -> Cost:
+        scale = encoded.slide_pair.new_tensor(1 / self.config.model.temperature)
+        loss = info_nce(encoded.slide_pair, encoded.rna_pair, scale)
+        return Cost(loss, {"align": loss.detach()})
 
     def apply(self, model: nn.Module, batch: Batch, *, attention: bool = False) -> Applied:
         assert isinstance(model, Tangle)

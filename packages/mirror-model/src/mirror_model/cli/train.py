@@ -69,14 +69,17 @@ def command(
 
     What is trained with equal settings on equal data is skipped, what was interrupted goes on where it stopped. At the
     end every patient is embedded with each fold's network, or predicted if the method is supervised, and tiles are
-    weighed (`mirror-model embed --attention` does this alone).
+    weighed (`mirror-model embed --attention` does this alone). Under torchrun or accelerate launch, all processes share
+    every batch.
     """
     from mirror_model.baselines.config import config_of
     from mirror_model.config import read_config
     from mirror_model.embed import describe as describe_embedded
     from mirror_model.embed import embed_folds
     from mirror_model.folds import describe, plan_jobs, train_folds
+    from mirror_model.processes import joined
 
+    settled = read_config(config, settings, kind=config_of(method))
     jobs = plan_jobs(
         store_url,
         run_name,
@@ -84,14 +87,17 @@ def command(
         task=task,
         split=split,
         fold=fold,
-        config=read_config(config, settings, kind=config_of(method)),
+        config=settled,
         genes=genes,
         tiling=tiling,
         encoder=encoder,
         checkpoints=checkpoints,
         overwrite=overwrite,
     )
-    outcomes = train_folds(jobs, workers)
+    with joined(settled.runtime) as processes:
+        outcomes = train_folds(jobs, workers, processes)
+    if not processes.leads:
+        return
     embedded = embed_folds(store_url, run_name, fold, attention=True, checkpoints=checkpoints) if embed else []
     result = {"run": run_name, "folds": [vars(one) for one in outcomes], "embedded": [vars(one) for one in embedded]}
     tell(result, as_json, [*describe(outcomes), *describe_embedded(embedded)])

@@ -1,0 +1,69 @@
+"""metrics.jsonl, a line an epoch; and what of it is told while a training runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+METRICS = "metrics.jsonl"
+_TOLD = {  # term or metric -> in the progress line
+    "align": "align",
+    "slide_retention": "slide",
+    "rna_retention": "RNA",
+    "style": "style",
+    "cluster": "cluster",
+    "cross_entropy": "cross entropy",
+    "hazard_nll": "hazard",
+    "penalty": "penalty",
+}
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast an epoch went. No result: differs from machine to machine."""
+
+    seconds: float
+    patients_per_second: float
+    data_wait: float  # share of the time in which the step waited for its batch
+
+
+PACE = tuple(Pace.__annotations__)
+
+
+class MetricsLog:
+    """The log of one fold."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / METRICS
+
+    def append(self, values: Mapping[str, float]) -> None:
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        with self.file.open("a") as file:
+            file.write(json.dumps(values, sort_keys=True) + "\n")
+
+    def read(self) -> list[dict[str, float]]:
+        """A line an epoch; ``epoch`` 0 is the untrained network."""
+        return [json.loads(line) for line in self.file.read_text().splitlines()] if self.file.exists() else []
+
+    def cut(self, epoch: int) -> None:
+        """Drop what comes after an epoch: it will be trained again."""
+        kept = [line for line in self.read() if line["epoch"] <= epoch]
+        if self.file.exists():
+            self.file.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in kept))
+
+
+def told(values: Mapping[str, float], pace: Pace) -> str:
+    """An epoch in a line: losses, retrieval, the state of the embeddings, pace."""
+    terms = ", ".join(f"{label} {values[name]:.3g}" for name, label in _TOLD.items() if name in values)
+    words = [f"loss {values.get('loss', float('nan')):.3f}" + (f" ({terms})" if terms else "")]
+    if "recall10_slide_rna" in values:
+        found = [f"{values[f'recall{k}_slide_rna']:.2f}/{values[f'recall{k}_rna_slide']:.2f}" for k in (1, 5, 10)]
+        words.append(f"recall@1,5,10 {' '.join(found)}")
+    for name, label in (("modality_gap", "gap"), ("prototype_entropy", "prototypes"), ("logit_scale", "scale")):
+        words += [f"{label} {values[name]:.2f}"] if name in values else []
+    if "rank_slide" in values and "rank_rna" in values:
+        words.append(f"rank {values['rank_slide']:.0f}/{values['rank_rna']:.0f}")
+    words += [f"gradient {values['gradient_norm']:.2g}"] if "gradient_norm" in values else []
+    return ", ".join([*words, f"{pace.patients_per_second:.0f} patients/s, {pace.data_wait:.1%} waiting"])
