@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from mirror_data.errors import BadInput
-from mirror_data.store import Store
+from mirror_data.store import Embeddings, Store, open_store, read_embeddings, read_split, write_embeddings
 from mirror_eval.retrieval import fit_ridge_map, hits, recall_at_k, retrieval
 
 
@@ -52,6 +55,43 @@ def test_a_run(run_store: Store):
         assert forth == pytest.approx(recall_at_k(one.similarity, 5))
         assert back == pytest.approx(recall_at_k(one.similarity.T, 5))
     assert result.slide_to_rna.low <= result.slide_to_rna.mean <= result.slide_to_rna.high
+
+
+def test_a_runs_own_aligned_vectors_are_compared_where_every_fold_has_them(run_store: Store, tmp_path: Path):
+    path = tmp_path / "copy.zarr"
+    shutil.copytree(run_store.url, path)
+    store, rng = open_store(path), np.random.default_rng(3)
+    folds = read_split(store, "four").folds
+    for fold in range(4):
+        slide = read_embeddings(store, "planted", fold, "slide")
+        truth = {patient: rng.normal(size=5) for patient in sorted({p for f in folds for p in f.part_of()})}
+        for modality, noise in (("slide", 0.0), ("rna", 0.6)):
+            ids = read_embeddings(store, "planted", fold, modality).patient_ids
+            values = np.stack([7 * truth[p] + 7 * noise * rng.normal(size=5) for p in ids]).astype(np.float32)
+            record = Embeddings("planted", fold, modality, ids, values, aligned=True)
+            assert not retrieval(store, "planted", k=5, resamples=10).aligned
+            write_embeddings(store, record, parents=store.parents("runs/planted/fold_0"))
+            again = read_embeddings(store, "planted", fold, modality, aligned=True)
+            assert again.aligned
+            np.testing.assert_array_equal(again.values, values)
+        assert not read_embeddings(store, "planted", fold, "slide").aligned
+        np.testing.assert_array_equal(read_embeddings(store, "planted", fold, "slide").values, slide.values)
+    result = retrieval(store, "planted", k=5, resamples=50)
+    assert result.aligned
+    for one, score in zip(result.folds, result.slide_to_rna.folds, strict=True):
+        sides = [read_embeddings(store, "planted", one.fold, m, aligned=True) for m in ("slide", "rna")]
+        table = [dict(zip(s.patient_ids, s.values.astype(float), strict=True)) for s in sides]
+        ids = sorted(set(folds[one.fold].test) & set(table[0]) & set(table[1]))
+        assert one.patient_ids == tuple(ids)
+        found = 0
+        for patient in ids:
+            query = table[0][patient]
+            order = sorted(
+                ids, key=lambda p: -(query @ table[1][p]) / np.linalg.norm(query) / np.linalg.norm(table[1][p])
+            )
+            found += patient in order[:5]
+        assert score == pytest.approx(found / len(ids))
+    assert result.slide_to_rna.mean > 0.5 > 3 * result.chance
 
 
 def test_wrong_k_is_refused(run_store: Store):

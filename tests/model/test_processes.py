@@ -77,7 +77,7 @@ def test_two_processes_make_the_batch_of_one(store: Store, tmp_path: Path) -> No
 
 def test_the_command_under_a_launcher(store: Store, small_settings: tuple[str, ...]) -> None:
     settings = (*small_settings, "model.dropout=0")
-    one, two = finish(start(train(store, settings)))
+    one, two = finish(start(train(store, settings, "runtime.track=tensorboard")))
     assert (one[0], two[0]) == (0, 0), one[2] + two[2]
     assert "fold 0: trained, 20 patients" in one[1]
     assert two[1] == ""

@@ -10,7 +10,7 @@ import pytest
 import torch
 from mirror_data.errors import BadInput, Busy, Interrupted, StoreError
 from mirror_data.store import Store, open_store, read_run
-from mirror_model.checkpoint import CheckpointFolder
+from mirror_model.checkpoint import CheckpointFolder, restore_network
 from mirror_model.cohort import read_folds
 from mirror_model.config import OptimiserConfig, read_config
 from mirror_model.device import choose_device, choose_precision
@@ -52,7 +52,8 @@ def test_a_fold_is_trained_logged_and_committed(store: Store, small_settings: tu
     assert log[-1]["align"] < 0.8 * log[1]["align"]
     terms = {"align", "slide_retention", "rna_retention", "style", "cluster", "loss"}
     assert terms | {f"validation_{t}" for t in terms} <= set(log[-1])
-    assert {"gradient_norm", "lr", "logit_scale", "rank_slide", "rank_rna"} <= set(log[-1])
+    known = {"gradient_norm", "lr", "logit_scale", "rank_slide", "rank_rna", "modality_gap", "prototype_entropy"}
+    assert known | {"seconds", "patients_per_second", "data_wait"} <= set(log[-1])
     assert {f"recall{k}_{way}" for k in (1, 5, 10) for way in ("slide_rna", "rna_slide")} <= set(log[-1])
     weighted = sum(
         w * log[-1][t]
@@ -69,7 +70,7 @@ def test_a_fold_is_trained_logged_and_committed(store: Store, small_settings: tu
     assert not list(Path(outcome.folder).glob("optimiser-*"))
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_stopped_after_every_step_it_ends_bitwise_the_same(
     store: Store, small_settings: tuple[str, ...], tmp_path: Path, precision: str
 ) -> None:
@@ -168,6 +169,29 @@ def test_the_best_epoch_is_that_of_the_smallest_validation_loss(store: Store, sm
     losses = [line["validation_loss"] for line in MetricsLog(Path(outcome.folder)).read()[1:]]
     assert outcome.metrics["epoch"] == 1 + int(np.argmin(losses))
     assert outcome.metrics["validation_loss"] == min(losses)
+
+
+@pytest.mark.long
+def test_compiled_it_is_the_same_training(store: Store, small_settings: tuple[str, ...], tmp_path: Path) -> None:
+    found = []
+    for setting in ("false", "true"):
+        one = training(
+            store, job(store, small_settings, "model.dropout=0", f"runtime.compile={setting}"), tmp_path / setting
+        )
+        fit(one, None, lambda: False, Silent())
+        found.append([line["loss"] for line in MetricsLog(tmp_path / setting).read()[1:]])
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+    again = training(store, job(store, small_settings), tmp_path / "again")
+    saved = CheckpointFolder(tmp_path / "true").load("model")
+    assert saved is not None
+    restore_network(again.network, saved.network, tmp_path)
+
+
+def test_determinism_is_asked_for_and_put_back(store: Store, small_settings: tuple[str, ...]) -> None:
+    plain = train_fold(job(store, small_settings, "epochs=1"))
+    strict = train_fold(job(store, small_settings, "epochs=1", "runtime.deterministic=true", overwrite=True))
+    assert strict.metrics == plain.metrics
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 @pytest.mark.long

@@ -140,12 +140,12 @@ class SurvivalResult:
 
 @dataclass(frozen=True)
 class FoldRetrieval:
-    """Retrieval among the test patients of one fold: cosine similarity of mapped slides (rows) and RNA (columns)."""
+    """Retrieval among the test patients of one fold: cosine similarity of slides (rows) and RNA (columns)."""
 
     fold: int
     patient_ids: tuple[str, ...]
     similarity: np.ndarray  # float64 (n, n)
-    strength: float  # ridge strength chosen inside
+    strength: float | None  # of the ridge map, chosen inside; None where the run's own aligned vectors are compared
 
 
 @dataclass(frozen=True)
@@ -158,6 +158,11 @@ class RetrievalResult:
     rna_to_slide: Score
     chance: float  # k / n, averaged over folds
     folds: tuple[FoldRetrieval, ...]
+
+    @property
+    def aligned(self) -> bool:
+        """Whether the run's own aligned vectors were compared, not a ridge map between embeddings."""
+        return all(fold.strength is None for fold in self.folds)
 
 
 def find_score(scores: tuple[Score, ...], modality: str, metric: str) -> Score:

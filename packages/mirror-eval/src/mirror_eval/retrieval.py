@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from mirror_data.errors import BadInput, StoreError
-from mirror_data.store import Store
+from mirror_data.store import MODALITIES, Fold, Store, read_embeddings, schema
 
 from mirror_eval.bootstrap import bootstrap_weights, score
 from mirror_eval.results import FoldRetrieval, RetrievalResult
@@ -37,10 +37,10 @@ def retrieval(
 ) -> RetrievalResult:
     """Recall@k among the test patients of each fold, from slide to RNA and back.
 
-    The embeddings of the two encoders are not aligned by themselves (heads that aligned them in training are gone),
-    so a ridge map from the slide embedding to the first whitened principal components of the RNA embedding is fitted
-    on the development patients, both scaled there, its strength chosen by 5 inner parts of them. Test patients are
-    then compared by cosine.
+    Where every fold of the run holds aligned vectors (`mirror-model embed` writes them for methods that align), those
+    are compared by cosine: nothing is fitted here. Elsewhere the embeddings of the two encoders cannot be compared by
+    themselves, so a ridge map from the slide embedding to the first whitened principal components of the RNA embedding
+    is fitted on the development patients, both scaled there, its strength chosen by 5 inner parts of them.
 
     Args:
         k: a patient counts as found among the k most similar of the other modality.
@@ -51,18 +51,15 @@ def retrieval(
     """
     if k < 1 or components < 1:
         raise BadInput("BAD_OPTION", "k and components must be at least 1", got=f"k {k}, components {components}")
-    everyone = {patient for fold in committed_folds(store, run)[1] for patient in fold.part_of()}
-    rows = {(row.modality, row.fold): row for row in load_run(store, run, everyone).rows}
-    folds = sorted({fold for modality, fold in rows if modality == "both"})
-    if not folds:
-        hint = "retrieval needs both modalities"
-        raise StoreError("MISSING", "the run embeds one modality only", key=f"runs/{run}", hint=hint)
-    found, forth, back = [], {}, {}
-    for fold in folds:
-        slide, rna = rows["slide", fold], rows["rna", fold]
-        fitted = fit_ridge_map(slide.develop, rna.develop, k, components, (seed, fold))
-        similarity = fitted.similarity(slide.test, rna.test)  # (m, m)
-        found.append(FoldRetrieval(fold, slide.test_ids, similarity, fitted.strength))
+    numbers, parts = committed_folds(store, run)
+    own = all(store.has(schema.embeddings(run, fold, m, aligned=True)) for fold in numbers for m in MODALITIES)
+    if own:
+        found = [_aligned(store, run, fold, parts[fold]) for fold in numbers]
+    else:
+        found = _mapped(store, run, {p for fold in parts for p in fold.part_of()}, k, components, seed)
+    forth, back = {}, {}
+    for one in found:
+        fold, similarity = one.fold, one.similarity
         weight = bootstrap_weights(len(similarity), resamples, (seed, fold))
         forth[fold] = [weight @ hits(similarity, k) / len(similarity)]
         back[fold] = [weight @ hits(similarity.T, k) / len(similarity)]
@@ -70,6 +67,44 @@ def retrieval(
     return RetrievalResult(
         run, k, score("slide_to_rna", metric, forth), score("rna_to_slide", metric, back), chance, tuple(found)
     )
+
+
+def _aligned(store: Store, run: str, number: int, fold: Fold) -> FoldRetrieval:
+    """The run's own aligned vectors of the test patients that have both.
+
+    Raises:
+        BadInput: ``NOT_ESTIMABLE`` if there is none.
+    """
+    sides = [read_embeddings(store, run, number, modality, aligned=True) for modality in MODALITIES]
+    ids = tuple(sorted(set(fold.test).intersection(*(side.patient_ids for side in sides))))
+    if not ids:
+        message = "no test patient of a fold has both modalities"
+        raise BadInput("NOT_ESTIMABLE", message, key=f"runs/{run}", got=f"fold {number}")
+    vectors = []
+    for side in sides:
+        place = {patient: k for k, patient in enumerate(side.patient_ids)}
+        vectors.append(_unit(side.values[[place[patient] for patient in ids]].astype(float)))
+    slide, rna = vectors
+    return FoldRetrieval(number, ids, slide @ rna.T, None)
+
+
+def _mapped(store: Store, run: str, everyone: set[str], k: int, components: int, seed: int) -> list[FoldRetrieval]:
+    """Similarity by a ridge map fitted on each fold's development patients.
+
+    Raises:
+        StoreError: ``MISSING`` if the run embeds one modality only.
+    """
+    rows = {(row.modality, row.fold): row for row in load_run(store, run, everyone).rows}
+    folds = sorted({fold for modality, fold in rows if modality == "both"})
+    if not folds:
+        hint = "retrieval needs both modalities"
+        raise StoreError("MISSING", "the run embeds one modality only", key=f"runs/{run}", hint=hint)
+    found = []
+    for fold in folds:
+        slide, rna = rows["slide", fold], rows["rna", fold]
+        fitted = fit_ridge_map(slide.develop, rna.develop, k, components, (seed, fold))
+        found.append(FoldRetrieval(fold, slide.test_ids, fitted.similarity(slide.test, rna.test), fitted.strength))
+    return found
 
 
 def hits(similarity: np.ndarray, k: int) -> np.ndarray:

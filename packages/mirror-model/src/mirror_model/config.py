@@ -72,7 +72,7 @@ class RuntimeConfig(Section):
     micro_batch: int = Field(
         0, ge=0, description="patients in memory at a time; the gradients stay the whole batch's. 0: all"
     )
-    compile: bool = Field(False, description="compile the network with torch.compile")
+    compile: bool = Field(False, description="torch.compile the attention and transformer blocks")
     deterministic: bool = Field(False, description="refuse GPU operations that differ from run to run; a CPU's do not")
     timeout_s: float = Field(25.0, gt=0, description="how long a process waits for the others before it gives up")
     track: TrackerName = Field("none", description="where metrics go beside metrics.jsonl")

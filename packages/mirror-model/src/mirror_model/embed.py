@@ -9,6 +9,7 @@ from mirror_data.store import (
     MODALITIES,
     Attention,
     Embeddings,
+    Modality,
     Predictions,
     Store,
     open_store,
@@ -56,8 +57,9 @@ def embed_fold(
 ) -> EmbedOutcome:
     """Write what a trained fold says of every patient, and each tile's weight where asked for.
 
-    An unsupervised method gives both modalities' embeddings of every patient of the store that has them: before the
-    alignment head, in float32 and evaluation mode, from all tiles, or ``data.embed_tiles`` evenly spaced ones a slide.
+    An unsupervised method gives both modalities' embeddings of every patient of the store that has them, before the
+    alignment head and, where the method has one, after it: in float32 and evaluation mode, from all tiles, or
+    ``data.embed_tiles`` evenly spaced ones a slide.
     A supervised method gives its predictions for every patient of the fold who has what it needs, with the part they
     belong to. What is there and up to date is skipped; what is stale is made again.
 
@@ -112,11 +114,18 @@ def _plan(store: Store, trained: Trained, features: FeatureSet, run: str, fold: 
     slides = tuple(bag.slide_id for bag in features.bags if bag.patient_id in weighed)
     slides = slides if attention and trained.weighs_tiles else ()
     paths = [schema.predictions(run, fold, identity.task)] if identity.task else []
-    paths += [] if identity.task else [schema.embeddings(run, fold, modality) for modality in MODALITIES]
+    if not identity.task:
+        paths += [schema.embeddings(run, fold, modality, aligned) for aligned, modality in _embedded(trained)]
     paths += [schema.attention(run, fold, slide) for slide in slides]
     read = [schema.run(run, fold), schema.all_features(features.tiling, features.encoder)]
     parents = store.parents(*read, *([schema.RNA] if reads_rna else []))
     return _Plan(tuple(sorted(patients)), parts, slides, tuple(paths), parents)
+
+
+def _embedded(trained: Trained) -> list[tuple[bool, Modality]]:
+    """The embeddings that an unsupervised method gives: whether they are aligned, of which modality."""
+    kinds = (False, True) if trained.learner.aligns else (False,)
+    return [(aligned, modality) for aligned in kinds for modality in MODALITIES]
 
 
 def _write_results(store: Store, trained: Trained, found: Found, plan: _Plan, run: str, fold: int) -> list[int]:
@@ -124,8 +133,9 @@ def _write_results(store: Store, trained: Trained, found: Found, plan: _Plan, ru
     task = trained.learner.task
     if task is None:
         rows = []
-        for modality, values in zip(MODALITIES, (found.slide, found.rna), strict=True):
-            record = Embeddings(run, fold, modality, *in_order(values))
+        for aligned, modality in _embedded(trained):
+            values = getattr(found, f"{modality}_aligned" if aligned else modality)
+            record = Embeddings(run, fold, modality, *in_order(values), aligned=aligned)
             write_embeddings(store, record, parents=plan.parents, overwrite=True)
             rows.append(len(values))
         return rows

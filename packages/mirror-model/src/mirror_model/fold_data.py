@@ -17,6 +17,7 @@ from mirror_model.device import AUTOCAST
 from mirror_model.gradients import Arithmetic
 from mirror_model.identity import Identity
 from mirror_model.jobs import TrainJob
+from mirror_model.layers import compile_blocks
 from mirror_model.methods import Method, method_of
 from mirror_model.mirror import Shapes
 from mirror_model.preparation import (
@@ -142,7 +143,7 @@ def prepare(
     )
     network = learner.build(make_shapes(data.features.width, config, fitted)).to(device)
     if config.runtime.compile:
-        network.compile()
+        compile_blocks(network)
     return Training(
         learner,
         network,

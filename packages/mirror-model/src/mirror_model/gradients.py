@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mirror_model.batches import Batch
-from mirror_model.learner import Cost, Encoded, Learner
+from mirror_model.learner import Cost, Encoded, Learner, no_pairs
 from mirror_model.processes import Processes
 
 
@@ -60,18 +60,55 @@ def batch_gradients(
         part.seed()
         return arithmetic.encode(learner, network, part.batch)
 
+    if learner.task is not None:
+        return _of_means(learner, network, parts, encode, processes, scale)
     whole = len(parts) == 1
     with torch.set_grad_enabled(whole):
         encoded = [encode(part) for part in parts]
     gathered = _gathered(encoded, processes)
-    cost = learner.cost(network, gathered)
-    scale(cost.loss).backward()
-    if not processes.leads:  # what the loss itself gives a parameter (the logit scale) counts once
-        network.zero_grad(set_to_none=True)
-    places = _places(encoded, processes)
-    for part, first, place in zip(parts, encoded, places, strict=True):
+    cost = _start_backward(learner, network, gathered, processes, scale)
+    for part, first, place in zip(parts, encoded, _places(encoded, processes), strict=True):
         _backward(first if whole else encode(part), gathered, place)
     _add_gradients(network, processes)
+    return cost
+
+
+def _of_means(
+    learner: Learner,
+    network: nn.Module,
+    parts: Sequence[Part],
+    encode: Callable[[Part], Encoded],
+    processes: Processes,
+    scale: Callable[[Tensor], Tensor],
+) -> Cost:
+    """A supervised loss is a mean over patients: its slope is known before any is seen, and each is encoded once."""
+    patients = sum(len(part.batch.patient_ids) for part in parts)
+    counts = processes.add(torch.tensor([float(patients)], device=next(network.parameters()).device))
+    none = no_pairs(counts)
+    slope = Encoded(torch.zeros_like(counts).requires_grad_(), counts, none, none)
+    _start_backward(learner, network, slope, processes, scale)
+    sums = torch.zeros_like(counts)
+    for part in parts:
+        encoded = encode(part)
+        _backward(encoded, slope, slice(0))
+        sums += encoded.sums.detach()
+    _add_gradients(network, processes)
+    with torch.no_grad():
+        return learner.cost(network, Encoded(processes.add(sums), counts, none, none))
+
+
+def _start_backward(
+    learner: Learner,
+    network: nn.Module,
+    gathered: Encoded,
+    processes: Processes,
+    scale: Callable[[Tensor], Tensor],
+) -> Cost:
+    """Leave the loss's gradients in what was gathered, and in the parameters that it uses itself."""
+    cost = learner.cost(network, gathered)
+    scale(cost.loss).backward()
+    if not processes.leads:  # what the loss itself gives a parameter (the logit scale, a penalty) counts once
+        network.zero_grad(set_to_none=True)
     return cost
 
 

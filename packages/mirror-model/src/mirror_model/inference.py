@@ -27,6 +27,8 @@ class Found:
 
     slide: dict[str, np.ndarray] = field(default_factory=dict)  # (D,) each
     rna: dict[str, np.ndarray] = field(default_factory=dict)
+    slide_aligned: dict[str, np.ndarray] = field(default_factory=dict)  # (D,) each
+    rna_aligned: dict[str, np.ndarray] = field(default_factory=dict)
     logits: dict[str, np.ndarray] = field(default_factory=dict)  # (K,) each
     weights: dict[str, np.ndarray] = field(default_factory=dict)  # (N,) each
 
@@ -58,6 +60,8 @@ def apply_network(
             result = trained.learner.apply(trained.network, batch, attention=attention)
             _put(found.slide, result.slide, batch.slide_of, batch.patient_ids)
             _put(found.rna, result.rna, batch.rna_of, batch.patient_ids)
+            _put(found.slide_aligned, result.slide_aligned, batch.slide_of, batch.patient_ids)
+            _put(found.rna_aligned, result.rna_aligned, batch.rna_of, batch.patient_ids)
             _put(found.logits, result.logits, torch.arange(len(members)), batch.patient_ids)
             if result.weights is not None and isinstance(draw, EvenDraw):
                 for place, row in zip(batch.slide_of.tolist(), result.weights.float().cpu().numpy(), strict=True):

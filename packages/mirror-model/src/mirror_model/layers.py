@@ -251,3 +251,13 @@ class ChunkBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attention(self.norm1(x))
         return x + self.mlp(self.norm2(x))
+
+
+def compile_blocks(network: nn.Module) -> None:
+    """Compile every block of a network in place; a network without blocks stays as it is.
+
+    Blocks rather than the whole: bags come in many sizes, and what cuts them to size would be compiled anew for each.
+    """
+    for module in network.modules():
+        if isinstance(module, AttentionBlock | TransformerBlock | ChunkBlock):
+            module.compile(dynamic=True)

@@ -51,6 +51,8 @@ class Applied:
     rna: Tensor | None = None  # (Br, D)
     logits: Tensor | None = None  # (B, K)
     weights: Tensor | None = None  # (Bs, N) of each tile, where asked for
+    slide_aligned: Tensor | None = None  # (Bs, D) comparable with ``rna_aligned``, of a method that aligns
+    rna_aligned: Tensor | None = None  # (Br, D)
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,14 @@ class Explained:
 class Learner(Protocol):
     """A method at work, with its settings and, if it is supervised, its task.
 
+    ``aligns``: whether the two modalities' vectors are made comparable, so that `apply` gives aligned ones.
     ``before_step`` is called before every optimiser step and before the network is used or saved.
     """
 
     @property
     def task(self) -> Task | None: ...
+    @property
+    def aligns(self) -> bool: ...
     def build(self, shapes: Shapes) -> nn.Module: ...
     def noise_sizes(self, model: nn.Module) -> NoiseSizes: ...
     def encode(self, model: nn.Module, batch: Batch) -> Encoded: ...

@@ -24,6 +24,10 @@ class MirrorLearner:
     def __init__(self, config: MirrorConfig) -> None:
         self.config = config
 
+    @property
+    def aligns(self) -> bool:
+        return self.config.loss.weight("align") > 0
+
     def build(self, shapes: Shapes) -> Mirror:
         return Mirror(self.config.model, self.config.loss, shapes)
 
@@ -50,11 +54,17 @@ class MirrorLearner:
 
     def apply(self, model: nn.Module, batch: Batch, *, attention: bool = False) -> Applied:
         assert isinstance(model, Mirror)
-        rna = None if batch.expression is None else model.rna(batch.expression).embedding
-        if batch.tiles is None or batch.counts is None:
-            return Applied(rna=rna)
-        encoded = encode_bags(model.slide, batch.tiles, batch.counts, weights=attention)
-        return Applied(encoded.embedding, rna, weights=encoded.weights)
+        slide, rna, weights = None, None, None
+        if batch.expression is not None:
+            rna = model.rna(batch.expression).embedding
+        if batch.tiles is not None and batch.counts is not None:
+            encoded = encode_bags(model.slide, batch.tiles, batch.counts, weights=attention)
+            slide, weights = encoded.embedding, encoded.weights
+        aligned = [
+            None if embedding is None or head is None else model.align(embedding, head)
+            for embedding, head in ((slide, model.slide_alignment), (rna, model.rna_alignment))
+        ]
+        return Applied(slide, rna, None, weights, *aligned)
 
     def explained(self, model: nn.Module, batch: Batch) -> Explained:
         """How near a patient's expression is to the own slides; both modalities of everyone are needed."""

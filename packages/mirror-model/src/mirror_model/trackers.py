@@ -65,8 +65,10 @@ def tracking(name: TrackerName, folder: Path, run: str, settings: Mapping[str, A
     if name == "none":
         yield NO_TRACKER
         return
+    from accelerate import PartialState
     from accelerate.tracking import TensorBoardTracker, WandBTracker
 
+    PartialState(cpu=True)  # their logging asks it which process this is
     if name == "tensorboard":
         tracker: Any = TensorBoardTracker(run, folder / "tensorboard")
     else:

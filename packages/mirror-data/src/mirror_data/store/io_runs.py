@@ -40,13 +40,13 @@ def run_folds(store: Store, name: str) -> list[int]:
 
 
 def write_embeddings(store: Store, embeddings: Embeddings, *, parents: Parents, overwrite: bool = False) -> str:
-    path = schema.embeddings(embeddings.run, embeddings.fold, embeddings.modality)
+    path = schema.embeddings(embeddings.run, embeddings.fold, embeddings.modality, embeddings.aligned)
     attributes = {
         "run": embeddings.run,
         "fold": embeddings.fold,
         "modality": embeddings.modality,
         "rows": len(embeddings.patient_ids),
-    }
+    } | ({"aligned": True} if embeddings.aligned else {})
     return write_record(
         store,
         path,
@@ -59,8 +59,8 @@ def write_embeddings(store: Store, embeddings: Embeddings, *, parents: Parents, 
     )
 
 
-def read_embeddings(store: Store, run: str, fold: int, modality: Modality) -> Embeddings:
-    document, group = open_record(store, schema.embeddings(run, fold, modality), "embeddings")
+def read_embeddings(store: Store, run: str, fold: int, modality: Modality, *, aligned: bool = False) -> Embeddings:
+    document, group = open_record(store, schema.embeddings(run, fold, modality, aligned), "embeddings")
     ids = tuple(map(str, read_element(group, "patient_ids")))
     fields = {k: v for k, v in document.attributes.items() if k != "rows"}
     return Embeddings(**fields, patient_ids=ids, values=read_array(store, document, group, "values"))

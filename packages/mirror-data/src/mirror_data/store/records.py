@@ -250,13 +250,17 @@ class Run:
 
 @dataclass(frozen=True)
 class Embeddings:
-    """One modality's embedding of every patient that has it: float32 (n, D), sorted by patient."""
+    """One modality's embedding of every patient that has it: float32 (n, D), sorted by patient.
+
+    ``aligned``: after the alignment head, where the two modalities can be compared with each other by cosine.
+    """
 
     run: str
     fold: int
     modality: Modality
     patient_ids: tuple[str, ...]
     values: np.ndarray
+    aligned: bool = False
 
     def __post_init__(self) -> None:
         _require(self.modality in MODALITIES, self, f"modality must be one of {some(MODALITIES)}")

@@ -47,8 +47,8 @@ def run(name: str, fold: int) -> str:
     return f"runs/{to_key(name)}/fold_{fold}"
 
 
-def embeddings(run_name: str, fold: int, modality: str) -> str:
-    return f"{run(run_name, fold)}/embeddings/{to_key(modality)}"
+def embeddings(run_name: str, fold: int, modality: str, aligned: bool = False) -> str:
+    return f"{run(run_name, fold)}/{'aligned' if aligned else 'embeddings'}/{to_key(modality)}"
 
 
 def predictions(run_name: str, fold: int, task: str) -> str:

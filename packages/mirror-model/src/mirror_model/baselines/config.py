@@ -111,7 +111,7 @@ class PorpoiseModel(Section):
 
 
 class PorpoiseConfig(TrainConfig):
-    """PORPOISE: single patients, gradients accumulated over 32 of them, the last of 20 epochs."""
+    """PORPOISE: the last of 20 epochs; gradients of 32 patients, 4 in memory at a time (published: one)."""
 
     method: ClassVar[str] = "porpoise"
 
@@ -122,7 +122,7 @@ class PorpoiseConfig(TrainConfig):
     model: PorpoiseModel = PorpoiseModel()
     optimiser: OptimiserConfig = OptimiserConfig(lr=2e-4, weight_decay=1e-5)
     data: DataConfig = DataConfig(tiles=_ALL_TILES)
-    runtime: RuntimeConfig = RuntimeConfig(micro_batch=1)
+    runtime: RuntimeConfig = RuntimeConfig(micro_batch=4)
 
 
 class TangleModel(Section):

@@ -54,6 +54,8 @@ class SupervisedLearner:
     def __init__(self, network: Callable[[Any, Shapes, Task], Classifier], config: Any, task: Task) -> None:
         self.network, self.config, self.task = network, config, task
 
+    aligns = False
+
     def build(self, shapes: Shapes) -> Classifier:
         return self.network(self.config, shapes, self.task)
 

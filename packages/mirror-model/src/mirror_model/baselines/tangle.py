@@ -60,6 +60,7 @@ class TangleLearner:
     """Symmetric InfoNCE on embeddings of length 1, with a fixed temperature."""
 
     task = None
+    aligns = True
 
     def __init__(self, config: TangleConfig) -> None:
         self.config = config
@@ -86,11 +87,14 @@ class TangleLearner:
 
     def apply(self, model: nn.Module, batch: Batch, *, attention: bool = False) -> Applied:
         assert isinstance(model, Tangle)
-        rna = None if batch.expression is None else model.rna(batch.expression)
-        if batch.tiles is None or batch.counts is None:
-            return Applied(rna=rna)
-        pooled = model.slide(batch.tiles, batch.counts)
-        return Applied(pooled.embedding, rna, weights=pooled.weights if attention else None)
+        slide, rna, weights = None, None, None
+        if batch.expression is not None:
+            rna = model.rna(batch.expression)
+        if batch.tiles is not None and batch.counts is not None:
+            pooled = model.slide(batch.tiles, batch.counts)
+            slide, weights = pooled.embedding, pooled.weights if attention else None
+        aligned = [None if one is None else nnf.normalize(one.float(), dim=-1) for one in (slide, rna)]
+        return Applied(slide, rna, None, weights, *aligned)
 
     def explained(self, model: nn.Module, batch: Batch) -> Explained:
         """How near a patient's expression is to the own slides; both modalities of everyone are needed."""

@@ -93,11 +93,11 @@ def alignment(evidence: Evidence) -> Section:
     title = "Alignment of slides and RNA"
     if isinstance(result, Missing):
         return Section("alignment", title, "", (Absent("Cross-modal retrieval", result.reason),))
+    mapped = "A linear map between the embeddings is fitted on the training patients"
+    how = "The run's own aligned vectors are compared" if result.aligned else mapped
     lead = (
         f"Given a test patient's slide, is that patient's RNA among the {result.k} most similar of the fold, and the "
-        "other way round? "
-        "A linear map between the embeddings is fitted on the training patients; chance is what a random order would "
-        "reach."
+        f"other way round? {how}; chance is what a random order would reach."
     )
     return Section("alignment", title, lead, (_recall(result), _similarity(result, evidence)))
 

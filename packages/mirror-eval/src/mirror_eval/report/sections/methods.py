@@ -118,10 +118,14 @@ def _survival(evidence: Evidence) -> str:
 def _retrieval(evidence: Evidence) -> str:
     if isinstance(evidence.retrieval, Missing):
         return ""
+    found = evidence.retrieval
+    how = (
+        "by the cosine of the aligned vectors that the model gives"
+        if found.aligned
+        else "after a linear map between the embeddings fitted on the training patients"
+    )
     return (
-        f"Alignment of the modalities was measured by recall at {evidence.retrieval.k} among the test patients of each "
-        "fold, after a linear map between the "
-        "embeddings fitted on the training patients."
+        f"Alignment of the modalities was measured by recall at {found.k} among the test patients of each fold, {how}."
     )
 
 
