@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,32 @@ def test_differences_name_nested_keys() -> None:
     ours = {"a": 1, "b": {"c": 2, "d": 3}}
     assert differences(ours, {"a": 1, "b": {"c": 5, "d": 3}, "e": 0}) == ["b.c: 5 -> 2", "e: 0 -> None"]
     assert differences(ours, ours) == []
+
+
+def test_a_variant_of_a_recipe_goes_before_it(tmp_path: Path) -> None:
+    file = tmp_path / "r.toml"
+    file.write_text(
+        "[train]\nepochs = 3\n[train.model]\ndim = 96\nrna_depth = 1\n"
+        "[variant.wide.model]\ndim = 192\n[variant.long]\nepochs = 7\n"
+    )
+    assert (read_config(file).epochs, read_config(file).model.dim) == (3, 96)
+    wide = read_config(file, variant="wide")
+    assert (wide.epochs, wide.model.dim, wide.model.rna_depth) == (3, 192, 1)
+    assert read_config(file, ["epochs=1"], variant="long").epochs == 1
+    with pytest.raises(BadInput) as unknown:
+        read_config(file, variant="deep")
+    assert (unknown.value.key, unknown.value.expected) == ("--variant", "one of wide, long")
+    with pytest.raises(BadInput, match="one of a recipe"):
+        read_config(variant="wide")
+    file.write_text("[train]\nepochs = 3\n[variant.bad.model]\nwidth = 1\n")
+    with pytest.raises(BadInput, match="unknown option"):
+        read_config(file, variant="bad")
+
+
+def test_every_recipe_and_variant_can_be_read() -> None:
+    recipes = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
+    assert len(recipes) >= 4
+    for recipe in recipes:
+        read_config(recipe)
+        for variant in tomllib.loads(recipe.read_text()).get("variant", {}):
+            read_config(recipe, variant=variant)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mirror_model.layers import (
     ChunkAttention,
+    Dropout,
     ExactAttention,
     NystromAttention,
     PositionEncoder,
@@ -121,3 +122,22 @@ def test_transformer_block_keeps_shape_and_gradients() -> None:
     block(x).square().sum().backward()
     assert x.grad is not None
     assert all(p.grad is not None and p.grad.isfinite().all() for p in block.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_keeps_the_mean_and_drops_its_share(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    layer, x = Dropout(0.1), torch.full((3, 1001, 101), 2.0, dtype=dtype, requires_grad=True)
+    out = layer.train()(x)
+    share = out.eq(0).double().mean().item()
+    assert share == pytest.approx(0.1, abs=3e-3)  # 5 standard errors
+    kept = out[out.ne(0)].detach().double()
+    assert kept.min() == kept.max() == pytest.approx(2 / 0.9, rel=1e-2 if dtype == torch.bfloat16 else 1e-4)
+    out.sum().backward()
+    assert torch.equal(x.grad.ne(0), out.ne(0))  # what is dropped gets no gradient
+    flat = out.detach().eq(0).flatten().double()
+    assert abs(torch.corrcoef(torch.stack([flat[:-1], flat[1:]]))[0, 1].item()) < 0.01
+    torch.manual_seed(0)
+    assert torch.equal(layer(x), out)
+    assert torch.equal(layer.eval()(x), x)
+    assert Dropout(0.0).train()(x) is x

@@ -167,11 +167,19 @@ Config = TypeVar("Config", bound=TrainConfig)
 
 
 @overload
-def read_config(file: Path | None = None, settings: Sequence[str] = ()) -> MirrorConfig: ...
-@overload
-def read_config(file: Path | None = None, settings: Sequence[str] = (), *, kind: type[Config]) -> Config: ...
 def read_config(
-    file: Path | None = None, settings: Sequence[str] = (), *, kind: type[TrainConfig] = MirrorConfig
+    file: Path | None = None, settings: Sequence[str] = (), *, variant: str | None = None
+) -> MirrorConfig: ...
+@overload
+def read_config(
+    file: Path | None = None, settings: Sequence[str] = (), *, kind: type[Config], variant: str | None = None
+) -> Config: ...
+def read_config(
+    file: Path | None = None,
+    settings: Sequence[str] = (),
+    *,
+    kind: type[TrainConfig] = MirrorConfig,
+    variant: str | None = None,
 ) -> TrainConfig:
     """Defaults, then a recipe, then ``key=value`` settings with dotted keys (``model.dim=192``).
 
@@ -180,12 +188,15 @@ def read_config(
             settings of every command; keys of the command line's own options (``method``, ``genes``, ...) do not
             belong there.
         settings: values are written as in TOML; text needs no quotes.
+        variant: name of a table ``[variant.NAME]`` of the recipe, whose settings go before those of ``[train]``.
         kind: the class of the method's settings (`baselines.config.config_of`).
 
     Raises:
         BadInput: ``NOT_FOUND``, or ``BAD_OPTION`` naming the key.
     """
-    values: dict[str, Any] = _read_toml(file) if file else {}
+    if variant is not None and file is None:
+        raise BadInput("BAD_OPTION", "a variant is one of a recipe", key="--variant", expected="--config", got=variant)
+    values: dict[str, Any] = _read_toml(file, variant) if file else {}
     for setting in settings:
         key, separator, text = setting.partition("=")
         if not separator or not key.strip():
@@ -197,14 +208,31 @@ def read_config(
         raise _bad_option(error, file, kind) from None
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
+def _read_toml(file: Path, variant: str | None) -> dict[str, Any]:
     try:
         values = tomllib.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BadInput("NOT_FOUND", "there is no such recipe", file=file) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput("BAD_OPTION", "the recipe cannot be read", file=file, got=error) from None
-    return values.get("train", values)
+    variants = values.pop("variant", {})
+    found = values.get("train", values)
+    if variant is None:
+        return found
+    if variant not in variants:
+        expected = f"one of {some(list(variants), 20)}" if variants else "a recipe with tables [variant.NAME]"
+        message = "the recipe has no such variant"
+        raise BadInput("BAD_OPTION", message, file=file, key="--variant", expected=expected, got=variant)
+    return _merged(found, variants[variant])
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings, those of ``above`` first."""
+    found = dict(below)
+    for name, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(found.get(name), Mapping)
+        found[name] = _merged(found[name], value) if both else value
+    return found
 
 
 def _put(values: dict[str, Any], key: str, value: Any) -> None:

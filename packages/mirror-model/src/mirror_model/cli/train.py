@@ -38,6 +38,7 @@ def _show_options(context: click.Context, _parameter: click.Parameter, wanted: b
 @click.option("--tiling", metavar="T", help="Tiling of the features; needed where there are several.")
 @click.option("--encoder", metavar="E", help="Encoder of the features; needed where there are several.")
 @click.option("--config", type=click.Path(path_type=Path), metavar="RECIPE.toml", help="Settings; its table [train].")
+@click.option("--variant", metavar="NAME", help="One of the recipe's tables [variant.NAME].")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One setting, such as model.dim=192.")
 @click.option("--checkpoints", metavar="DIR", help="Where checkpoints go; COHORT.runs beside the store by default.")
 @click.option("--workers", type=click.IntRange(min=1), help="Folds trained side by side; as many as there are cores.")
@@ -58,6 +59,7 @@ def command(
     tiling: str | None,
     encoder: str | None,
     config: Path | None,
+    variant: str | None,
     settings: tuple[str, ...],
     checkpoints: str | None,
     workers: int | None,
@@ -79,7 +81,7 @@ def command(
     from mirror_model.folds import describe, plan_jobs, train_folds
     from mirror_model.processes import joined
 
-    settled = read_config(config, settings, kind=config_of(method))
+    settled = read_config(config, settings, kind=config_of(method), variant=variant)
     jobs = plan_jobs(
         store_url,
         run_name,
