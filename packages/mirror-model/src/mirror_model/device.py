@@ -8,7 +8,7 @@ import torch
 from mirror_data.errors import BadInput
 
 AUTOCAST: dict[str, torch.dtype | None] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}
-_BF16_DIM = 384
+_BF16_DIM = 512
 _BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "arm_bf16")
 
 
@@ -26,10 +26,11 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
 def choose_precision(
     wanted: Literal["auto", "bf16", "fp16", "fp32"], device: torch.device, dim: int
 ) -> Literal["bf16", "fp16", "fp32"]:
-    """``auto``: bf16 autocast where it is the faster; on a GPU, and on a CPU with instructions for it from D = 384.
+    """``auto``: bf16 autocast where it is the faster; on a GPU, and on a CPU with instructions for it from D = 512.
 
-    Measured on one core with AMX, CPU seconds of a step of 122 bags of up to 64 tiles: D = 192 0.33 against 0.32 in
-    float32, D = 384 0.38 against 0.71; D = 768, 2048 tiles a bag 1.4 against 2.9 a patient.
+    Measured on one core with AMX, CPU seconds of a step of 122 bags of 1 to 120 tiles: D = 192 0.33 against 0.32 in
+    float32; D = 384 0.9 against 0.53, though 0.4 for bags that were seen before, since kernels are made anew for every
+    size; D = 768, 2048 tiles a bag 1.4 against 2.9 a patient.
     """
     if wanted != "auto":
         return wanted
