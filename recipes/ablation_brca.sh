@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The rows of ablation_brca.toml on TCGA-BRCA, five published folds, in the store that tcga_brca.sh filled.
+# The rows of ablation_brca.toml in a store that tcga_brca.sh (or tcga_nsclc.sh) filled, on validation parts: the test
+# patients of the published folds take no part.
 #   recipes/ablation_brca.sh COHORT.zarr [VARIANT...]          every variant unless some are named
 set -euo pipefail
 store=${1:?usage: ablation_brca.sh COHORT.zarr [VARIANT...]}
@@ -11,9 +12,11 @@ if [ ${#variants[@]} -eq 0 ]; then
     mapfile -t variants < <(python -c "import sys, tomllib; print(*tomllib.load(open(sys.argv[1], 'rb'))['variant'], sep='\n')" \
         "$here/ablation_brca.toml")
 fi
+once splits/choose python "$here/validation_folds.py" "$store"
 runs=()
 for variant in "${variants[@]}"; do
-    pretrain "ablation-$variant" --config "$here/ablation_brca.toml" --variant "$variant"
+    step mirror-model train --store "$store" --run "ablation-$variant" --split choose \
+        --config "$here/ablation_brca.toml" --variant "$variant"
     runs+=("ablation-$variant")
 done
 step python "$here/table.py" "$store" "$(dirname "$store")/ablation.csv" "${runs[@]}"

@@ -218,6 +218,19 @@ def test_a_failing_fold_among_several_keeps_its_code(store: Store, small_setting
     assert diverged.value.code == "DIVERGED"
 
 
+def test_a_damaged_store_is_named_though_the_folds_are_trained_elsewhere(
+    store: Store, small_settings: tuple[str, ...]
+) -> None:
+    jobs = plan_jobs(store.url, "run", split="main", config=read_config(None, list(small_settings)))
+    chunk = next(path for path in (Path(store.url) / "rna" / "X").rglob("*") if path.is_file() and "c" in path.parts)
+    chunk.write_bytes(b"damaged")
+    with pytest.raises(StoreError) as damaged:
+        train_folds(jobs, 2)
+    error = damaged.value
+    assert (error.code, error.file) == ("CORRUPT_STORE", store.url)
+    assert error.key == f"fold 0, {chunk.relative_to(store.url).as_posix()}"
+
+
 def test_one_process_a_fold(store: Store, small_settings: tuple[str, ...]) -> None:
     with store.claim("train run fold 0"), pytest.raises(Busy):
         train_fold(job(store, small_settings))

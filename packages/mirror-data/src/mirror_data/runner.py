@@ -41,6 +41,7 @@ class Result(Generic[Outcome]):
     outcome: Outcome | None
     failure: Failure | None
     exit: int = 0  # the status this failure alone would give
+    error: MirrorError | None = None  # what the unit raised, with file and key; None for a defect of ours
 
 
 def run_units(
@@ -144,7 +145,8 @@ def _attempt(unit: Callable[[Job], Outcome], job: Job, name: str) -> Result[Outc
         raise
     except MirrorError as error:
         detail = f"{error.message}" + (f" (got {error.got})" if error.got else "")
-        return Result(name, None, Failure(name, error.code, detail, error.hint or "see the documentation"), error.exit)
+        failure = Failure(name, error.code, detail, error.hint or "see the documentation")
+        return Result(name, None, failure, error.exit, error)
     except MemoryError:
         return Result(name, None, Failure(name, "OUT_OF_MEMORY", "not enough memory", "use fewer --workers"), 3)
     except Exception as error:  # noqa: BLE001 - one item's defect must not cost the batch

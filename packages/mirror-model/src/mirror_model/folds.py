@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mirror_data.errors import Exit, MirrorError
 from mirror_data.progress import progress
-from mirror_data.runner import Result, run_units, usable_cores
+from mirror_data.runner import Failure, Result, run_units, usable_cores
 from mirror_data.store import open_store
 
 from mirror_model.baselines.config import config_of
@@ -92,12 +92,16 @@ def train_folds(jobs: list[TrainJob], workers: int | None = None, processes: Pro
         results = run_units(_quietly, jobs, name=lambda job: f"fold {job.fold}", workers=workers, done=done)
     for result in results:
         if result.failure is not None:
-            error = MirrorError(
-                result.failure.code, result.failure.reason, key=result.id, hint=result.failure.next_step
-            )
-            error.exit = Exit(result.exit)
-            raise error
+            raise _error(result, result.failure)
     return [result.outcome for result in results if result.outcome is not None]
+
+
+def _error(result: Result[TrainOutcome], failure: Failure) -> MirrorError:
+    """What a fold failed with: its own error, which names file and key, with the fold before the key."""
+    error = result.error or MirrorError(failure.code, failure.reason, hint=failure.next_step)
+    error.key = ", ".join(part for part in (result.id, error.key) if part)
+    error.exit = Exit(result.exit)
+    return error
 
 
 def _quietly(job: TrainJob) -> TrainOutcome:
