@@ -88,8 +88,8 @@ def import_split(source: Sequence[str | Path], patients: Patients | None, option
         BadInput: ``PATIENT_LEAK`` with counts by fold, ``NO_OVERLAP``, ``MISSING_COLUMN``, ``NOT_FOUND``, ...
     """
     _check(options)
-    files = _fold_files(source)
-    published = [_read_published(path) for path in files]
+    files = fold_files(source)
+    published = [read_published(path) for path in files]
     _refuse_leaks(files, published)
     listed = frozenset().union(*(fold.train | fold.test | (fold.validation or frozenset()) for fold in published))
     strata, by = (dict.fromkeys(listed, ""), "none") if patients is None else _strata(patients, options)
@@ -183,7 +183,12 @@ def _groups(patients: Patients, options: SplitOptions) -> dict[str, str] | None:
     return {str(name): str(site) for name, site in patients.table["site"].items()}
 
 
-def _fold_files(source: Sequence[str | Path]) -> list[Path]:
+def fold_files(source: Sequence[str | Path]) -> list[Path]:
+    """The files of published folds, in order: those given, or those of a folder of splits_0.csv, splits_1.csv, ...
+
+    Raises:
+        BadInput: ``NOT_FOUND`` if the folder holds none.
+    """
     paths = [Path(path) for path in source]
     if len(paths) == 1 and paths[0].is_dir():
         found = [(int(m[1]), path) for path in paths[0].iterdir() if (m := _FOLD_FILE.match(path.name))]
@@ -193,7 +198,12 @@ def _fold_files(source: Sequence[str | Path]) -> list[Path]:
     return paths
 
 
-def _read_published(path: Path) -> Published:
+def read_published(path: Path) -> Published:
+    """One published fold as it stands, leaks and all; see `import_split`, which refuses those.
+
+    Raises:
+        BadInput: ``MISSING_COLUMN``, ``BAD_COLUMN``, or as `mirror_data.tables.read_strings`.
+    """
     names = open_table(path).names
     spelt = {name.strip().lower(): name for name in names}
     columns = {part: spelt[part] for part in ("train", "val", "test") if part in spelt}

@@ -8,7 +8,7 @@ import sys
 import click
 from mirror_data.cli.app import run
 
-COMMANDS = ("subtype", "cindex", "report")
+COMMANDS = ("subtype", "cindex", "audit", "report")
 
 
 class Commands(click.Group):
