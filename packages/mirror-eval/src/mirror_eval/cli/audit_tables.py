@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from mirror_data.errors import BadInput
+from mirror_data.errors import BadInput, some
 
 from mirror_eval.cli.tables import align
 from mirror_eval.leakage import CHECKS, SEVERITIES, Audit, Check
@@ -31,11 +31,19 @@ def audit_lines(audit: Audit) -> list[str]:
     verdict = f"LEAK in {leaks} of {len(checks)} checks" if leaks else f"no leak found in {len(checks)} checks"
     rest = [f"{counts[name]} {_plural(name, counts[name])}" for name in SEVERITIES[1:] if counts[name]]
     lines = [f"{audit.subject}: {verdict}; {', '.join(rest)}" if rest else f"{audit.subject}: {verdict}"]
+    for table, places in _tables(checks).items():
+        lines += ["", some(places), *table]
+    return [*lines, *_to_do(checks)]
+
+
+def _tables(checks: tuple[Check, ...]) -> dict[tuple[str, ...], list[str]]:
+    """The lines on each split and run; places with equal lines share them."""
+    tables: dict[tuple[str, ...], list[str]] = {}
     for place in dict.fromkeys(map(_place, checks)):
         own = [check for check in checks if _place(check) == place]
         grid = [["  " + CHECKS[check.kind], _mark(check), check.told] for check in own]
-        lines += ["", place, *align(grid)]
-    return [*lines, *_to_do(checks)]
+        tables.setdefault(tuple(align(grid)), []).append(place)
+    return tables
 
 
 def _to_do(checks: tuple[Check, ...]) -> list[str]:

@@ -67,13 +67,23 @@ def read_checkpoint(folder: Path, *, whole: bool = False) -> Checkpoint | None:
             task=told["task"],
             fitted=_preparation(weights),
         )
+        _require_whole(known)
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise _corrupt(file, f"the checkpoint cannot be read: {type(error).__name__}") from None
     if whole and file_digest(weights) != known.weights_sha256:
         raise _corrupt(weights, "the bytes differ from what was saved")
     return known
+
+
+def _require_whole(known: Checkpoint) -> None:
+    """Refuse scalers that do not fit the genes, and a task that lacks what was fitted for it."""
+    genes = (len(known.gene_ids),)
+    if known.gene_ids and any(known.fitted[name].shape != genes for name in ("low", "high", "mean", "scale")):
+        raise ValueError("the scaler does not fit the genes")
+    if known.task is not None:
+        _ = known.task["base"], known.task["classes" if known.task["name"] == "subtype" else "edges_days"]
 
 
 def _preparation(path: Path) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ from mirror_eval.leakage.parts import FoldParts
 from mirror_eval.leakage.records import Finding, Where
 from mirror_eval.leakage.runs import TrainedFold, usable
 
-CLOSE = 1e-4  # of a standard deviation: float32 on another machine differs by less, another patient by more
+CLOSE = 1e-5  # of a standard deviation: float32 on another machine differs by less, another patient by more
 _FEW = 0.5  # added to each count of a class or bin
 CHECKPOINTS = "say where checkpoints lie with --checkpoints"
 AGAIN = "train the fold again with --overwrite, and embed it again"
@@ -51,6 +51,8 @@ def _scaler(cohort: Cohort, fold: TrainedFold, checkpoint: Checkpoint, parts: Fo
     if cohort.expression is None or cohort.replaced({schema.RNA: fold.parents.get(schema.RNA, "")}):
         return Finding("scaler", "not checked", "the expression was replaced since training", fold.where, AGAIN)
     column = {gene: k for k, gene in enumerate(cohort.expression.gene_ids)}
+    if not column.keys() >= set(checkpoint.gene_ids):
+        return Finding("scaler", "warning", "it was fitted on genes that the store does not have", fold.where, AGAIN)
     values = cohort.expression.values[:, [column[gene] for gene in checkpoint.gene_ids]].astype(np.float64)
     row = {patient: k for k, patient in enumerate(cohort.expression.patient_ids)}
     quantile = float(data_settings(fold).get("rna_quantile", 0.0))

@@ -99,15 +99,17 @@ def _as_split(rows: pd.DataFrame, name: str) -> SplitParts:
 
 def _slides_apart(tested: pd.DataFrame, name: str) -> Iterator[Finding]:
     """Patients of whom one slide is tested in one fold and another in another: folds were drawn over slides."""
-    own = tested.drop_duplicates(["fold", "patient_id", "name"])
-    slides = own.groupby("patient_id")["name"].nunique()
-    here = own.groupby(["patient_id", "fold"], as_index=False)["name"].nunique()
-    torn = set(map(str, here["patient_id"][here["name"].to_numpy() < slides[here["patient_id"]].to_numpy()]))
+    slides: dict[str, set[str]] = {}
+    here: dict[tuple[str, object], set[str]] = {}
+    for patient, fold, slide in zip(tested["patient_id"], tested["fold"], tested["name"], strict=True):
+        slides.setdefault(patient, set()).add(slide)
+        here.setdefault((patient, fold), set()).add(slide)
+    torn = {patient for (patient, _), own in here.items() if own < slides[patient]}
     if torn:
         what = "patients of whom one slide is tested while another, tested in another fold, may be trained on"
         do = "draw folds over patients, not slides (`mirror-data split`), and train again"
         yield Finding.of_some("patients", "leak", what, Where(name), do, torn, len(slides))
-    elif (slides > 1).any():
+    elif any(len(own) > 1 for own in slides.values()):
         yield Finding("patients", "ok", "all slides of a patient are tested together", Where(name), of=len(slides))
 
 

@@ -136,8 +136,6 @@ def _counts(findings: list[Finding]) -> str:
     """``15, 10, 3 of 898`` where all are among as many, else ``15 of 898, 10 of 897``."""
     totals = {finding.of for finding in findings}
     if len(totals) > 1:
-        return ", ".join(
-            f"{finding.count}" + ("" if finding.of is None else f" of {finding.of}") for finding in findings
-        )
+        return ", ".join(_counts([finding]) for finding in findings)
     counts, total = ", ".join(str(finding.count) for finding in findings), totals.pop()
     return counts if total is None else f"{counts} of {total}"

@@ -52,6 +52,8 @@ def tile_finding(cohort: Cohort, fold: TrainedFold, *, deep: bool, kept: Sums) -
         return Finding("tiles", "not checked", "every tile would have to be read again", where, "--deep reads them")
     if cohort.replaced({path: known for path, known in fold.parents.items() if path.startswith("slides/")}):
         return Finding("tiles", "not checked", "the features were replaced since training", where, AGAIN)
+    if "tile_mean" not in fold.checkpoint.fitted:
+        return Finding("tiles", "not recorded", "the checkpoint holds no scaler of the tiles", where, AGAIN)
     key = (str(fold.run.config["tiling"]), str(fold.run.config["encoder"]), data.get("bag") == "mean")
     if key not in kept:
         kept[key] = _read_sums(cohort, *key)
@@ -64,7 +66,7 @@ def _judged(parts: FoldParts, checkpoint: Checkpoint, sums: dict[str, PatientSum
     def fits(patients: frozenset[str]) -> bool:
         own = [sums[patient] for patient in sorted(patients & sums.keys())]
         count = sum(one.count for one in own)
-        if not count:
+        if not count or own[0].total.shape != was_mean.shape:
             return False
         mean = np.sum([one.total for one in own], axis=0) / count
         sd = np.sqrt(np.maximum(np.sum([one.squares for one in own], axis=0) / count - mean**2, 0))
