@@ -32,7 +32,7 @@ def audit_lines(audit: Audit) -> list[str]:
     rest = [f"{counts[name]} {_plural(name, counts[name])}" for name in SEVERITIES[1:] if counts[name]]
     lines = [f"{audit.subject}: {verdict}; {', '.join(rest)}" if rest else f"{audit.subject}: {verdict}"]
     for table, places in _tables(checks).items():
-        lines += ["", some(places), *table]
+        lines += ["", some(places, 3), *table]
     return [*lines, *_to_do(checks)]
 
 

@@ -43,7 +43,7 @@ def read_rows(path: str | Path, by: Sequence[str] = ()) -> pd.DataFrame:
     if empty := int(cells.isna().any(axis=1).sum()):
         hint = "leave such rows out of the table"
         raise BadInput("BAD_VALUE", "a cell is empty", file=path, got=f"{empty} rows", hint=hint)
-    table = pd.DataFrame({"group": [", ".join(row) for row in cells[list(by)].to_numpy()]}, index=cells.index)
+    table = pd.DataFrame({"group": ["/".join(row) for row in cells[list(by)].to_numpy()]}, index=cells.index)
     told = cells[fold] if fold else pd.Series("0", index=cells.index)
     place = {name: k for k, name in enumerate(sorted(set(told), key=fold_order))}
     table["fold"] = [int(name) if name.isdigit() else place[name] for name in told]
@@ -73,7 +73,7 @@ def predicted_findings(
         folds: published folds that the table's folds should be; None if not known.
     """
     for group, own in rows.groupby("group", sort=True):
-        name = f"{subject}: {group}" if group else subject
+        name = str(group) or subject
         if own["part"].any():
             split = _as_split(own, name)
             yield from patient_findings(split)
