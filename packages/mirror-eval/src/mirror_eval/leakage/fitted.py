@@ -22,6 +22,7 @@ from mirror_eval.leakage.runs import TrainedFold, usable
 
 CLOSE = 1e-5  # of a standard deviation: float32 on another machine differs by less, another patient by more
 _FEW = 0.5  # added to each count of a class or bin
+NO_GENES = "the method reads no genes"
 CHECKPOINTS = "say where checkpoints lie with --checkpoints"
 AGAIN = "train the fold again with --overwrite, and embed it again"
 Fits = Callable[[frozenset[str]], bool]  # whether what was fitted is what these patients give
@@ -30,7 +31,9 @@ Fits = Callable[[frozenset[str]], bool]  # whether what was fitted is what these
 def fitted_findings(cohort: Cohort, fold: TrainedFold) -> Iterator[Finding]:
     """Scaler of the genes; classes and time bins. The tiles' scaler is another matter: `tile_findings`."""
     if fold.checkpoint is None or fold.parts is None or fold.no_checkpoint:
-        for kind in ("scaler", "labels") if fold.reads_rna or not fold.parents else ("labels",):
+        if fold.slides_alone:
+            yield Finding("scaler", "ok", NO_GENES, fold.where)
+        for kind in ("labels",) if fold.slides_alone else ("scaler", "labels"):
             yield Finding(kind, "not checked", fold.no_checkpoint, fold.where, CHECKPOINTS)
         return
     yield _scaler(cohort, fold, fold.checkpoint, fold.parts)
@@ -47,7 +50,7 @@ def data_settings(fold: TrainedFold) -> Mapping[str, Any]:
 
 def _scaler(cohort: Cohort, fold: TrainedFold, checkpoint: Checkpoint, parts: FoldParts) -> Finding:
     if not checkpoint.gene_ids:
-        return Finding("scaler", "ok", "the method reads no genes", fold.where)
+        return Finding("scaler", "ok", NO_GENES, fold.where)
     if cohort.expression is None or cohort.replaced({schema.RNA: fold.parents.get(schema.RNA, "")}):
         return Finding("scaler", "not checked", "the expression was replaced since training", fold.where, AGAIN)
     column = {gene: k for k, gene in enumerate(cohort.expression.gene_ids)}

@@ -34,8 +34,9 @@ class TrainedFold:
         return Where(self.run.split, self.run.name, self.run.fold)
 
     @property
-    def reads_rna(self) -> bool:
-        return schema.RNA in self.parents
+    def slides_alone(self) -> bool:
+        """Whether its record says that it reads slides and no expression."""
+        return schema.RNA not in self.parents and any(path.startswith("slides/") for path in self.parents)
 
     @property
     def selections(self) -> tuple[str, ...]:
@@ -149,7 +150,7 @@ def gene_findings(cohort: Cohort, fold: TrainedFold) -> Iterator[Finding]:
     """Were genes chosen on the training patients of this fold alone?"""
     where = fold.where
     if not fold.selections:
-        if not fold.reads_rna and fold.parents:
+        if fold.slides_alone:
             yield Finding("genes", "ok", "the method reads no genes", where)
         elif "genes" in fold.run.config and fold.run.config["genes"] is None:
             yield Finding("genes", "ok", "no genes were chosen: every gene of the store is read", where)
