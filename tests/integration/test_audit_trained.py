@@ -77,6 +77,7 @@ def test_honest_runs_are_proven(trained: Path):
         "scaler": "ok",
         "tiles": "ok",
         "labels": "ok",
+        "predictions": "ok",
         "encoder": "not recorded",
         "stale": "ok",
     }
