@@ -38,8 +38,8 @@ def score(modality: str, metric: str, folds: Mapping[int, Sequence[np.ndarray]])
         of the mean is the mean of every fold's sample b. Source: Efron and Tibshirani 1993, ISBN 0-412-04231-2.
     """
     by_fold = [np.array(sets, dtype=float) for _, sets in sorted(folds.items())]  # (sets, 1 + resamples) each
-    table = np.array([_mean(sets) for sets in by_fold])  # (folds, 1 + resamples)
-    means, values = _mean(table), table[:, 0]
+    table = np.array([mean_defined(sets) for sets in by_fold])  # (folds, 1 + resamples)
+    means, values = mean_defined(table), table[:, 0]
     known = values[~np.isnan(values)]
     samples = means[1:][~np.isnan(means[1:])]
     low, high = np.quantile(samples, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2]) if len(samples) else (np.nan, np.nan)
@@ -56,7 +56,7 @@ def score(modality: str, metric: str, folds: Mapping[int, Sequence[np.ndarray]])
     )
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
+def mean_defined(values: np.ndarray) -> np.ndarray:
     """Mean over the first axis of what is not NaN; NaN where nothing is left."""
     known = ~np.isnan(values)
     count = known.sum(axis=0)

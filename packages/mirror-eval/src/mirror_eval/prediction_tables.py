@@ -36,7 +36,9 @@ class RiskColumns:
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Predicted classes: fold (str), patient_id, modality, draw, label, prob_<class> in the order of ``classes``."""
+    """Predicted classes: the columns of ``by``, then fold (str), patient_id, modality, draw, label, prob_<class> in the
+    order of ``classes``.
+    """
 
     table: pd.DataFrame
     classes: tuple[str, ...]
@@ -82,9 +84,12 @@ def read_risks(path: str | Path, columns: RiskColumns | None = None) -> pd.DataF
     return table.sort_values([*by, "fold", "patient_id"], kind="stable", ignore_index=True)
 
 
-def read_classes(path: str | Path) -> ClassTable:
+def read_classes(path: str | Path, by: Sequence[str] = ()) -> ClassTable:
     """A table of class probabilities: patient_id, label, prob_<class> for every class, and optionally fold, modality
     and draw (support set), as ``subtype --out`` writes them.
+
+    Args:
+        by: further columns to keep; a patient may stand in a fold once for each combination of them.
 
     Raises:
         BadInput: ``BAD_COLUMN``; ``BAD_VALUE`` for probabilities outside [0, 1] or that do not add up to 1;
@@ -100,8 +105,10 @@ def read_classes(path: str | Path) -> ClassTable:
     label = _column(names, None, "label", ["label", "subtype"], path)
     modality, draw = (_column(names, None, name, [name], path, needed=False) for name in ("modality", "draw"))
     chances = [f"prob_{name}" for name in classes]
-    cells = _cells(path, [name for name in (fold, patient, modality, draw, label, *chances) if name])
-    table = pd.DataFrame({"fold": "0" if fold is None else _filled(cells[fold], path)}, index=cells.index)
+    further = [name for name in by if _column(names, name, "--by", [], path)]
+    cells = _cells(path, [name for name in (*further, fold, patient, modality, draw, label, *chances) if name])
+    table = pd.DataFrame({name: _filled(cells[name], path) for name in further}, index=cells.index)
+    table["fold"] = "0" if fold is None else _filled(cells[fold], path)
     table["patient_id"] = _filled(cells[patient], path)
     table["modality"] = "stored" if modality is None else _filled(cells[modality], path)
     table["draw"] = 0 if draw is None else _numbers(cells[draw], path).astype(int)
@@ -116,8 +123,9 @@ def read_classes(path: str | Path) -> ClassTable:
     if unknown := sorted(set(table["label"]) - set(classes)):
         got, expected = some(unknown), some(chances)
         raise BadInput("MISMATCH", "a label has no probability column", file=path, expected=expected, got=got)
-    _check_patients(table, ["modality", "draw", "fold"], ["label"], [], path)
-    order = ["modality", "fold", "draw", "patient_id"]
+    once = list(dict.fromkeys([*further, "modality", "draw", "fold"]))
+    _check_patients(table, once, ["label"], further, path)
+    order = list(dict.fromkeys([*further, "modality", "fold", "draw", "patient_id"]))
     return ClassTable(table.sort_values(order, kind="stable", ignore_index=True), classes)
 
 
@@ -139,19 +147,28 @@ def write_table(table: pd.DataFrame, path: str | Path) -> Path:
     Raises:
         BadInput: ``NOT_FOUND`` if the folder is missing, ``UNWRITABLE``.
     """
-    path = Path(path)
     safe = table.copy()
     for name in safe.columns[[kind.kind not in "biuf" for kind in safe.dtypes]]:
         safe[name] = [f"'{x}" if isinstance(x, str) and x.startswith(_FORMULA) else x for x in safe[name]]
+    return write_whole(path, safe.to_csv(index=False, lineterminator="\n").encode(), "table")
+
+
+def write_whole(path: str | Path, content: bytes, what: str) -> Path:
+    """Write a file whole or not at all.
+
+    Raises:
+        BadInput: ``NOT_FOUND`` if the folder is missing, ``UNWRITABLE``.
+    """
+    path = Path(path)
     check_folder(path)
     try:
         handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            safe.to_csv(file, index=False, lineterminator="\n")
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except OSError as error:
-        raise BadInput("UNWRITABLE", f"the table cannot be written: {error.strerror}", file=path) from None
+        raise BadInput("UNWRITABLE", f"the {what} cannot be written: {error.strerror}", file=path) from None
     return path
 
 

@@ -157,7 +157,7 @@ def _stored(store: Store, run: str, labels: dict[str, str]) -> tuple[list[Tested
     columns = [f"prob_{name}" for name in classes]
     tested = [
         Tested("stored", fold, 0, tuple(table["patient_id"]), table[columns].to_numpy(float), fitted, None)
-        for fold, table, fitted in zip(stored.folds, stored.test, map(len, stored.develop), strict=True)
+        for fold, table, fitted in zip(stored.folds, stored.test, map(len, stored.develop_ids), strict=True)
     ]
     return tested, classes, stored.counts(_fold_counts(tested))
 
