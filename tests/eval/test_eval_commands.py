@@ -154,11 +154,11 @@ def test_folds_without_an_event_are_announced(told, tmp_path: Path):
 
 
 def test_every_command_shows_its_help(told):
-    for command in ("subtype", "cindex"):
+    for command in ("subtype", "cindex", "compare"):
         status, text, _ = told(command, "--help")
         assert status == 0
         assert "--json" in text
-    assert set(COMMANDS) == {"subtype", "cindex", "report"}
+    assert set(COMMANDS) == {"subtype", "cindex", "compare", "report"}
 
 
 def test_help_loads_nothing_heavy():

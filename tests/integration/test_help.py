@@ -26,7 +26,7 @@ COMMANDS = {
         "demo",
     ),
     "mirror-model": ("", "train", "embed"),
-    "mirror-eval": ("", "subtype", "cindex", "audit", "report"),
+    "mirror-eval": ("", "subtype", "cindex", "compare", "audit", "report"),
 }
 CASES = [(program, command) for program, commands in COMMANDS.items() for command in commands]
 HEAVY = ("torch", "zarr", "anndata", "pandas", "numpy", "polars", "sklearn", "matplotlib", "scipy")

@@ -18,6 +18,7 @@ from mirror_data.errors import BadInput, some
 from mirror_eval.bootstrap import bootstrap_weights, mean_defined, score
 from mirror_eval.compared import METRICS, Method, Pairing, constant_in, pair_up
 from mirror_eval.paired_tests import LEVEL, POWER, bootstrap_p, corrected_t, holm, resolvable, wilcoxon_p
+from mirror_eval.results import Watch
 
 TESTS = ("corrected-t", "wilcoxon")
 RESAMPLES = 10_000  # the bootstrap's smallest p is 2 / (resamples + 1): with 1,000 no one of 50 could survive Holm
@@ -52,6 +53,11 @@ class Difference:
     resolvable: float  # smallest observed difference with p = .05 by the corrected t-test, before Holm
     resolvable_power: float  # smallest true difference found with 80 % power
     constant: tuple[str, ...] = ()  # methods of the two that give all patients of some fold one and the same value
+
+    @property
+    def ratio(self) -> float:
+        """n_test / n_train of the corrected t-test."""
+        return self.tested / self.fitted
 
     @property
     def where(self) -> str:
@@ -91,6 +97,7 @@ def compare(
     test: str = "corrected-t",
     seed: int = 0,
     resamples: int = RESAMPLES,
+    watch: Watch = lambda done, total: None,
 ) -> Comparison:
     """Compare methods pair by pair within each cohort, and correct over everything compared.
 
@@ -101,6 +108,7 @@ def compare(
         test: "corrected-t" (Nadeau and Bengio) or "wilcoxon" (six folds or more); Holm's correction is over its p.
         seed: of the bootstrap; one seed draws the same patients for both methods of a pair.
         resamples: bootstrap samples; 0 for none.
+        watch: hears how many pairs are compared, and of how many.
 
     Raises:
         BadInput: ``BAD_OPTION`` (one method only, unknown reference, metric or test), ``NO_OVERLAP`` if two methods
@@ -114,11 +122,15 @@ def compare(
     if other := [method.name for method in methods if needed not in method.table]:
         expected = f"predictions for {METRICS[metric].task}"
         raise BadInput("MISMATCH", "the metric does not go with the predictions", key=some(other), expected=expected)
+    cohorts = dict.fromkeys(method.cohort for method in methods)
+    pairs = {cohort: _pairs([m for m in methods if m.cohort == cohort], reference) for cohort in cohorts}
+    paired = {cohort: [pair_up(*pair) for pair in mine] for cohort, mine in pairs.items()}  # all refusals come first
     found: list[Difference] = []
-    for cohort in dict.fromkeys(method.cohort for method in methods):
-        mine = [method for method in methods if method.cohort == cohort]
+    for mine in paired.values():
         values = _Values(metric, seed, resamples)
-        found += [_difference(pair_up(*pair), values, test) for pair in _pairs(mine, reference)]
+        for pairing in mine:
+            found.append(_difference(pairing, values, test))
+            watch(len(found), sum(map(len, paired.values())))
         bootstrap_weights.cache_clear()  # as large as all samples of a cohort's folds
     adjusted = [holm(np.array([getattr(d, name) for d in found])) for name in ("p_test", "p_bootstrap")]
     corrected = tuple(

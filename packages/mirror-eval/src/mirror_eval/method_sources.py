@@ -48,6 +48,8 @@ def methods_of_runs(
         StoreError: ``MISSING`` run, embeddings, predictions or patients.
         BadInput: ``BAD_OPTION`` for a row the run has not, or as `evaluate_subtype` and `evaluate_survival`.
     """
+    if len(set(runs)) < len(runs):
+        raise BadInput("BAD_OPTION", "a run is given twice", got=some(runs))
     evaluate = evaluate_subtype if task == "subtype" else evaluate_survival
     known: dict[tuple[str, Protocol], SubtypeResult | SurvivalResult] = {}
     methods = []
@@ -136,18 +138,20 @@ def task_of(path: str | Path) -> Task:
     return "subtype" if any(name.startswith("prob_") for name in open_table(path).names) else "survival"
 
 
-def metric_for(task: Task | None, metric: str | None) -> str:
-    """The metric asked for, or that of the task: Harrell's C, AUROC.
+def metric_for(task: Task | None, metric: str | None) -> tuple[str, Task]:
+    """The metric asked for, or that of the task (Harrell's C, AUROC), with its task.
 
     Raises:
         BadInput: ``BAD_OPTION`` if neither is given, or the metric is not one of the task.
     """
     if task is None and metric is None:
-        raise BadInput("BAD_OPTION", "say what to compare runs by", key="--task", expected=some(TASKS))
+        raise BadInput("BAD_OPTION", "say what to compare runs by", key="--task or --metric", expected=some(TASKS))
     mine = [name for name, one in METRICS.items() if task in (None, one.task)]
     if metric is not None and metric not in mine:
-        raise BadInput("BAD_OPTION", f"not a metric of {task}", key="--metric", expected=some(mine, 9), got=metric)
-    return metric or mine[0]
+        message = f"no metric of {task}" if task else "unknown metric"
+        raise BadInput("BAD_OPTION", message, key="--metric", expected=some(mine, 9), got=metric)
+    found = metric or mine[0]
+    return found, METRICS[found].task
 
 
 def _read(

@@ -86,9 +86,10 @@ def _noncentrality(df: int, level: float, power: float) -> float:
     bar = float(stats.t.isf(level / 2, df))
 
     def short(shift: float) -> float:
-        return float(stats.nct.sf(bar, df, shift) + stats.nct.cdf(-bar, df, shift)) - power
+        wrong_side = np.nan_to_num(stats.nct.cdf(-bar, df, shift))  # SciPy gives NaN for some that are next to 0
+        return float(stats.nct.sf(bar, df, shift) + wrong_side) - power
 
-    return float(optimize.brentq(short, 0.0, 10.0 * bar))
+    return float(optimize.root_scalar(short, bracket=(0.0, 10.0 * bar), method="brentq").root)
 
 
 def wilcoxon_p(differences: np.ndarray) -> float:

@@ -25,12 +25,7 @@ ONLY_TABLE = ("by", "fold_column", "id_column", "risk_column", "time_column", "e
 )
 @options.predictions
 @click.option("--by", metavar="COLUMN,...", help="Of the table: score each combination of these columns by itself.")
-@click.option("--fold-column", metavar="COLUMN", help="[default: fold; without it all is one fold]")
-@click.option("--id-column", metavar="COLUMN", help="[default: patient_id, case_id, id]")
-@click.option("--risk-column", metavar="COLUMN", help="Higher = worse. [default: risk]")
-@click.option("--time-column", metavar="COLUMN", help="In any unit. [default: time_days, time, t, survival_months]")
-@click.option("--event-column", metavar="COLUMN", help="1 = death or progression. [default: event, status]")
-@click.option("--censorship-column", metavar="COLUMN", help="The opposite of an event: 1 = NO event.")
+@options.risk_columns
 @options.chance
 @options.out
 @json_option

@@ -8,7 +8,7 @@ import sys
 import click
 from mirror_data.cli.app import run
 
-COMMANDS = ("subtype", "cindex", "audit", "report")
+COMMANDS = ("subtype", "cindex", "compare", "audit", "report")
 
 
 class Commands(click.Group):
@@ -26,7 +26,7 @@ class Commands(click.Group):
 @click.group(cls=Commands)
 @click.version_option(package_name="mirror-eval", prog_name="mirror-eval")
 def cli() -> None:
-    """Subtyping, survival and report of a trained run, or of anybody's predictions."""
+    """Subtyping, survival, comparison and report of trained runs, or of anybody's predictions."""
 
 
 def main() -> None:

@@ -64,6 +64,31 @@ def chance(command: Callable) -> Callable:
     return seed(resamples(command))
 
 
+def risk_columns(command: Callable) -> Callable:
+    """The columns of a table of risks."""
+    for option in reversed(
+        (
+            click.option("--fold-column", metavar="COLUMN", help="[default: fold; without it all is one fold]"),
+            click.option("--id-column", metavar="COLUMN", help="[default: patient_id, case_id, id]"),
+            click.option("--risk-column", metavar="COLUMN", help="Higher = worse. [default: risk]"),
+            click.option(
+                "--time-column", metavar="COLUMN", help="In any unit. [default: time_days, time, t, survival_months]"
+            ),
+            click.option("--event-column", metavar="COLUMN", help="1 = death or progression. [default: event, status]"),
+            click.option("--censorship-column", metavar="COLUMN", help="The opposite of an event: 1 = NO event."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def given(*names: str) -> list[str]:
+    """Which of these parameters stand on the command line, as options."""
+    context = click.get_current_context()
+    said = click.core.ParameterSource.COMMANDLINE
+    return [f"--{name.replace('_', '-')}" for name in names if context.get_parameter_source(name) is said]
+
+
 def one_source(store_url: str | None, run_name: str | None, predictions: str | None, only_table: Sequence[str]) -> None:
     """Refuse anything but a store with a run, or a file; and options that do not go with it.
 
@@ -73,16 +98,13 @@ def one_source(store_url: str | None, run_name: str | None, predictions: str | N
     if (predictions is None) == (store_url is None and run_name is None) or (store_url is None) != (run_name is None):
         expected = "--store COHORT.zarr --run NAME, or --predictions FILE.csv"
         raise BadInput("BAD_OPTION", "say what to evaluate", expected=expected)
-    context = click.get_current_context()
-    idle = only_table if predictions is None else ONLY_RUN
-    given = [name for name in idle if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE]
-    if given:
+    if idle := given(*(only_table if predictions is None else ONLY_RUN)):
         what = "a run of a store" if predictions is None else "a table of predictions"
-        raise BadInput("BAD_OPTION", f"an option does not go with {what}", key=f"--{given[0].replace('_', '-')}")
+        raise BadInput("BAD_OPTION", f"an option does not go with {what}", key=idle[0])
 
 
 @contextmanager
-def shown(title: str) -> Iterator[Callable[[int, int], None]]:
+def shown(title: str, unit: str = "folds of rows") -> Iterator[Callable[[int, int], None]]:
     """Progress for work that says itself how much there is of it."""
     from mirror_data.progress import progress
 
@@ -91,7 +113,7 @@ def shown(title: str) -> Iterator[Callable[[int, int], None]]:
 
         def watch(_done: int, total: int) -> None:
             if not bars:
-                bars.append(stack.enter_context(progress(title, total, "folds of rows")))
+                bars.append(stack.enter_context(progress(title, total, unit)))
             bars[0].advance()
 
         yield watch

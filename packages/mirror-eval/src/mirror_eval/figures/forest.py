@@ -165,7 +165,9 @@ def _draw(figure: Figure, comparison: Comparison, rows: Sequence[ForestRow]) -> 
     axes.spines["left"].set_visible(False)
     axes.set(ylim=(heights[-1] - 0.8, 1.5), xlim=_limits(rows), xlabel=_axis_label(comparison))
     beside.axis("off")
-    figure.suptitle(_title(comparison), x=0.01, ha="left", fontsize=10, fontweight="bold", color=INK)
+    figure.suptitle(
+        _title(comparison, int(11 * _size(rows)[0])), x=0.01, ha="left", fontsize=10, fontweight="bold", color=INK
+    )
     figure.legend(handles=_legend(rows), loc="outside lower left", ncols=2, fontsize=8, columnspacing=1.4)
 
 
@@ -192,11 +194,11 @@ def _signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−").replace("0.", ".", 1)
 
 
-def _title(comparison: Comparison) -> str:
+def _title(comparison: Comparison, characters: int) -> str:
     name = METRICS[comparison.metric].name
     if comparison.reference is None:
         return f"Differences in {name}"
-    return "\n".join(wrap(f"Differences in {name}: {comparison.reference} against the others", 76))
+    return "\n".join(wrap(f"Differences in {name}: {comparison.reference} against the others", characters))
 
 
 def _axis_label(comparison: Comparison) -> str:
