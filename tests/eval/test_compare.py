@@ -290,7 +290,7 @@ def test_claims_of_a_published_table(mcat):
     assert {d.ratio for d in found.differences} == {0.25}
     said = " ".join(verdict(found))
     assert "would claim 14 of 50 comparisons" in said
-    assert "Of these 14, 12 survive" in said
+    assert "Of the 14 claimed, 12 survive" in said
     assert "and 1 Holm's correction for 50 comparisons" in said
 
 

@@ -55,7 +55,7 @@ def _corrected(comparison: Comparison) -> str:
         how = "the Nadeau-Bengio correction for training sets that the folds share"
     if comparison.test != "wilcoxon" and all(np.isnan(d.fitted) for d in comparison.differences):
         return "How many patients the folds were trained on is not known, so no corrected t-test: say --train-patients."
-    text = f"Of these {len(claimed)}, {len(kept)} survive {how}" if claimed else f"By {how} there are {len(kept)}"
+    text = f"Of the {len(claimed)} claimed, {len(kept)} survive {how}" if claimed else f"By {how} there are {len(kept)}"
     text += f", and {len(left)} Holm's correction for {_count(total, 'comparison')} on top of it"
     return text + _named(comparison, left)
 

@@ -57,9 +57,11 @@ def comparison_lines(comparison: Comparison, methods: Sequence[Method]) -> list[
         f"patients of a fold tested {_range([tested for tested, _ in sizes])}, "
         f"trained on {_range([fitted for _, fitted in sizes])}",
     ]
-    used = dict.fromkeys((method.name, method.source) for method in methods) if not grouped else {}
-    made = [f"{name}: {source}" for name, source in used]
-    return [title, "", *align(grid), "", *legend, *made, "", *verdict(comparison)]
+    made = {method.name: method.source for method in methods}
+    if len(set(made.values())) == 1:
+        made = {"every method": methods[0].source}
+    sources = [f"{name}: {source}" for name, source in made.items()]
+    return [title, "", *align(grid), "", *legend, *sources, "", *verdict(comparison)]
 
 
 def _row(one: Difference, grouped: bool, referred: bool) -> list[str]:

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from mirror_data.errors import BadInput, some
 
 from mirror_eval.compare import Comparison
@@ -161,6 +162,8 @@ def _draw(figure: Figure, comparison: Comparison, rows: Sequence[ForestRow]) -> 
                   fontsize=9, fontweight="bold", color=INK)  # fmt: skip
     axes.set_yticks(heights, labels=[row.label for row in rows], fontsize=8, color=INK)
     axes.tick_params(axis="y", length=0)
+    axes.xaxis.set_major_locator(MaxNLocator(5))  # labels as wide as -0.075 must not touch
+    axes.tick_params(axis="x", labelsize=8)
     axes.grid(axis="y", visible=False)
     axes.spines["left"].set_visible(False)
     axes.set(ylim=(heights[-1] - 0.8, 1.5), xlim=_limits(rows), xlabel=_axis_label(comparison))
