@@ -179,8 +179,8 @@ def test_a_fold_without_an_event_is_left_out_and_said():
     found = compare(quiet, "c_harrell", resamples=50)
     assert np.isnan(found.differences[0].values[2])
     assert found.differences[0].difference == pytest.approx(np.nanmean(found.differences[0].values))
-    known = np.delete(found.differences[0].values, 2)
-    assert found.differences[0].p_naive == pytest.approx(stats.ttest_1samp(known, 0).pvalue)
+    expected = stats.ttest_1samp(found.differences[0].values, 0, nan_policy="omit").pvalue
+    assert found.differences[0].p_naive == pytest.approx(expected)
     assert "could not be estimated, left out: 1" in verdict(found)[-1]
     nobody = [from_table(m.name, m.table.assign(event=False)) for m in methods]
     assert code(lambda: compare(nobody, "c_harrell"))[0] == "NOT_ESTIMABLE"
@@ -289,9 +289,8 @@ def test_claims_of_a_published_table(mcat):
     assert (round(last.first_mean, 3), round(last.second_mean, 3)) == (0.817, 0.498)
     assert {d.ratio for d in found.differences} == {0.25}
     said = " ".join(verdict(found))
-    assert "would claim 14 of 50 comparisons" in said
-    assert "Of the 14 claimed, 12 survive" in said
-    assert "and 1 Holm's correction for 50 comparisons" in said
+    for words in ("claim 14 of 50 comparisons", "Of the 14 claimed, 12 survive", "and 1 Holm's correction for 50"):
+        assert words in said
 
 
 @pytest.mark.long
