@@ -8,7 +8,7 @@ import sys
 import click
 from mirror_data.cli.app import run
 
-COMMANDS = ("subtype", "cindex", "compare", "audit", "report")
+COMMANDS = ("subtype", "cindex", "compare", "audit", "heatmap", "report")
 
 
 class Commands(click.Group):

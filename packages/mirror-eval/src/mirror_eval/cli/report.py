@@ -13,9 +13,17 @@ from mirror_data.cli.app import json_option, store_option, tell
 @click.option("--paper", type=click.Choice(["brca", "nsclc"]), help="Show the MIRROR paper's figures beside yours.")
 @click.option("--resamples", default=1000, show_default=True, help="Bootstrap samples behind each interval.")
 @click.option("--seed", default=0, show_default=True, help="Of evaluations, bootstrap and UMAP.")
+@click.option("--slides", "folder", metavar="FOLDER", help="The slide files, to show the top tiles in full resolution.")
 @json_option
 def command(
-    store_url: str, run_name: str, out: str | None, paper: str | None, resamples: int, seed: int, as_json: bool
+    store_url: str,
+    run_name: str,
+    out: str | None,
+    paper: str | None,
+    resamples: int,
+    seed: int,
+    folder: str | None,
+    as_json: bool,
 ) -> None:
     """Evaluate a run and write everything found as one HTML page.
 
@@ -33,7 +41,8 @@ def command(
 
     from mirror_eval.report.build import build_report, write_report
 
-    report = build_report(open_store(store_url), run_name, seed=seed, resamples=resamples, paper=paper)
+    how = {"seed": seed, "resamples": resamples, "paper": paper, "slides": folder}
+    report = build_report(open_store(store_url), run_name, **how)
     file = write_report(report, out or f"{to_key(run_name)}-report.html")
     absent = [{"what": what, "reason": reason} for what, reason in report.absent]
     result = {"file": file, "summary": asdict(report.summary), "sections": report.sections, "absent": absent}

@@ -23,6 +23,7 @@ from mirror_eval.report.sections.provenance import provenance
 from mirror_eval.report.sections.subtyping import subtyping
 from mirror_eval.report.sections.summary import Summary, summary
 from mirror_eval.report.sections.survival import survival
+from mirror_eval.tile_pictures import slide_files
 
 
 @dataclass(frozen=True)
@@ -35,16 +36,26 @@ class Report:
     absent: tuple[tuple[str, str], ...]  # what could not be shown, and why
 
 
-def build_report(store: Store, run: str, *, seed: int = 0, resamples: int = 1000, paper: str | None = None) -> Report:
+def build_report(
+    store: Store,
+    run: str,
+    *,
+    seed: int = 0,
+    resamples: int = 1000,
+    paper: str | None = None,
+    slides: str | Path | None = None,
+) -> Report:
     """Evaluate a run and lay out everything found as one self-contained HTML page.
 
     Args:
         seed: of evaluations, bootstrap and UMAP. resamples: bootstrap samples.
         paper: show the figures that the MIRROR paper prints for this cohort beside ours.
+        slides: folder of the slide files, to show the tiles with most attention in full resolution.
 
     Raises:
         StoreError: ``MISSING`` if the store has no such run; ``CORRUPT_STORE``, ``NEWER_FORMAT``.
-        BadInput: ``BAD_OPTION`` for an unknown cohort of the paper, no samples, or a negative seed.
+        BadInput: ``BAD_OPTION`` for an unknown cohort of the paper, no samples, or a negative seed; ``NOT_FOUND`` or
+            ``EMPTY`` for a folder of slides that is none.
     """
     if paper is not None and paper not in PAPER_COHORTS:
         message = "the paper has no such cohort"
@@ -53,7 +64,8 @@ def build_report(store: Store, run: str, *, seed: int = 0, resamples: int = 1000
         raise BadInput("BAD_OPTION", "at least one bootstrap sample is needed", key="--resamples", got=resamples)
     if seed < 0:
         raise BadInput("BAD_OPTION", "a seed is not negative", key="--seed", got=seed)
-    return lay_out(gather(store, run, seed=seed, resamples=resamples), seed, paper)
+    files = slide_files(slides) if slides is not None else None
+    return lay_out(gather(store, run, seed=seed, resamples=resamples, files=files), seed, paper)
 
 
 def lay_out(evidence: Evidence, seed: int, paper: PaperCohort | None) -> Report:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from mirror_data.store import Embeddings, Expression, Fold, GeneSelection, Patients, Run, Split
 
+from mirror_eval.attention import SlideAttention
 from mirror_eval.figures.slides import AttentionMap
 from mirror_eval.results import RetrievalResult, SubtypeResult, SurvivalResult
+from mirror_eval.tile_pictures import TilePictures
 
 SHOTS = 10  # patients a class, or a time bin, in the few-shot tables
 
@@ -27,12 +28,10 @@ class Missing:
 class SlideShown:
     """A slide with attention, ready to draw."""
 
-    slide_id: str
-    patient_id: str
+    attention: SlideAttention
     subtype: str  # "" where unknown
-    tile_um: float | None  # width of a tile in micrometres
     map: AttentionMap
-    coords: np.ndarray  # (N, 2) level-0 pixels
+    pictures: TilePictures | Missing  # of the top tiles
 
 
 @dataclass(frozen=True)

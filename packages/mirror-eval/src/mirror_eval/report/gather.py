@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from mirror_data.errors import BadInput, StoreError
+from mirror_data.errors import BadInput, BadSlide, StoreError
 from mirror_data.ids import to_key
 from mirror_data.progress import progress
 from mirror_data.store import (
@@ -14,38 +14,39 @@ from mirror_data.store import (
     Fold,
     GeneSelection,
     Patients,
-    Slide,
     Split,
     Store,
-    read_attention,
     read_embeddings,
     read_expression,
     read_genes,
     read_patients,
     read_run,
-    read_slide,
     read_split,
-    read_tiling,
     schema,
 )
 
-from mirror_eval.figures.slides import attention_map
+from mirror_eval.attention import AttentionRun, attention_run, slide_attention
+from mirror_eval.figures.slides import map_of
 from mirror_eval.report.evidence import SHOTS, Evidence, Missing, SlideShown, TileFeatures
 from mirror_eval.results import Protocol
 from mirror_eval.retrieval import retrieval
 from mirror_eval.run_data import committed_folds
 from mirror_eval.subtype import evaluate_subtype
 from mirror_eval.survival import evaluate_survival
+from mirror_eval.tile_pictures import SlideFiles, tile_pictures
 
 Found = TypeVar("Found")
 SLIDES_SHOWN = 4
 
 
-def gather(store: Store, run: str, *, seed: int = 0, resamples: int = 1000) -> Evidence:
+def gather(
+    store: Store, run: str, *, seed: int = 0, resamples: int = 1000, files: SlideFiles | None = None
+) -> Evidence:
     """Read and evaluate everything that a report on this run can show.
 
     Args:
         seed: of the evaluations' inner parts, support sets and bootstrap. resamples: bootstrap samples.
+        files: the slides' files, to read the tiles with most attention from; None for the stored thumbnails.
 
     Raises:
         StoreError: ``MISSING`` if there is no such run, or a record that is damaged; what was simply never written
@@ -90,7 +91,7 @@ def gather(store: Store, run: str, *, seed: int = 0, resamples: int = 1000) -> E
         survival_few_shot=survival_few,
         retrieval=found,
         genes=_genes(store, sources, shown),
-        attention=_attention(store, run, shown, slides, split.folds[shown], patients),
+        attention=or_missing(lambda: _attention(store, run, shown, slides, split.folds[shown], patients, files)),
         sources=sources,
         hashes=_hashes(store, run, numbers, split.name),
         tile_features=_tile_features(store, sources),
@@ -104,13 +105,13 @@ def _retrieval_k(split: Split, numbers: list[int]) -> int:
 
 
 def or_missing(call: Callable[[], Found]) -> Found | Missing:
-    """What ``call`` returns; a `Missing` where the data do not allow it or the record was never written."""
+    """What ``call`` returns; a `Missing` where the data do not allow it, or the record was never written or is stale."""
     try:
         return call()
     except BadInput as error:
         return Missing(_sentence(error.message, error.got))
     except StoreError as error:
-        if error.code != "MISSING":
+        if error.code not in ("MISSING", "STALE"):
             raise
         return Missing(_sentence(error.message, None))
 
@@ -151,7 +152,13 @@ def _genes(store: Store, sources: Mapping[str, str], fold: int) -> GeneSelection
 
 
 def _attention(
-    store: Store, run: str, fold: int, slides: Mapping[str, str], parts: Fold, patients: Patients | Missing
+    store: Store,
+    run: str,
+    fold: int,
+    slides: Mapping[str, str],
+    parts: Fold,
+    patients: Patients | Missing,
+    files: SlideFiles | None,
 ) -> tuple[SlideShown, ...] | Missing:
     """One slide of each subtype: of a test patient if there is one, with most tiles."""
     keys = {to_key(slide_id): slide_id for slide_id in slides}
@@ -159,7 +166,7 @@ def _attention(
     if not stored:
         return Missing("The run holds no attention: `mirror-model embed` writes it.")
     subtypes = {} if isinstance(patients, Missing) else patients.subtypes()
-    test = set(parts.test)
+    test, folds = set(parts.test), attention_run(store, run)
 
     def first(slide_id: str) -> tuple:
         attributes = store.document(schema.attention(run, fold, slide_id)).attributes
@@ -170,7 +177,7 @@ def _attention(
     for slide_id in ordered:
         group = by_subtype.setdefault(subtypes.get(slides[slide_id], ""), [])
         if not group:
-            shown = _slide_shown(store, run, fold, slide_id, subtypes)
+            shown = _slide_shown(store, folds, fold, slide_id, subtypes, files)
             group += [shown] if shown else []
     chosen = [slide for name in sorted(by_subtype, key=lambda n: (n == "", n)) for slide in by_subtype[name]]
     if not chosen:
@@ -178,19 +185,24 @@ def _attention(
     return tuple(chosen[:SLIDES_SHOWN])
 
 
-def _slide_shown(store: Store, run: str, fold: int, slide_id: str, subtypes: Mapping[str, str]) -> SlideShown | None:
+def _slide_shown(
+    store: Store,
+    run: AttentionRun,
+    fold: int,
+    slide_id: str,
+    subtypes: Mapping[str, str],
+    files: SlideFiles | None,
+) -> SlideShown | None:
     """The slide with its attention; None where the store has no picture of it or no positions."""
-    attention = read_attention(store, run, fold, slide_id)
-    slide: Slide = read_slide(store, slide_id)
-    tiling = read_tiling(store, slide_id, attention.tiling)
-    if slide.thumbnail is None or slide.size is None or tiling.coords is None or not tiling.tile_px_level0:
+    try:
+        shown = slide_attention(store, run, slide_id, fold)
+    except BadSlide:
         return None
-    if len(attention.weights) != tiling.rows or not tiling.rows:
+    if shown.slide.thumbnail is None or shown.slide.size is None:
         return None
-    drawn = attention_map(slide.thumbnail, slide.size, tiling.coords, tiling.tile_px_level0, attention.weights)
-    tile_um = tiling.tile_px * tiling.mpp if tiling.tile_px and tiling.mpp else None
-    subtype = subtypes.get(slide.patient_id, "")
-    return SlideShown(slide.slide_id, slide.patient_id, subtype, tile_um, drawn, tiling.coords)
+    drawn = map_of(shown)
+    pictures = or_missing(lambda: tile_pictures(shown, drawn.top.tolist(), files))
+    return SlideShown(shown, subtypes.get(shown.slide.patient_id, ""), drawn, pictures)
 
 
 def _hashes(store: Store, run: str, numbers: list[int], split: str) -> dict[str, str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from mirror_eval.figures.slides import attention_panel, thumbnail_panel
+from mirror_eval.attention import PART_NAMES
+from mirror_eval.figures.slides import attention_panel, thumbnail_panel, tiles_panel
 from mirror_eval.report.blocks import Absent, Block, Cell, Figure, Key, Section, Table, csv_text
 from mirror_eval.report.evidence import Evidence, Missing, SlideShown
 
-PARTS = {"train": "training patient", "validation": "validation patient", "test": "test patient"}
 LEGEND = (  # the page's classes v0 to v4 hold five steps of `figures.slides.COLOURS`
     Key("least attention", "v0", "■"),
     Key("lower quartile", "v1", "■"),
@@ -26,42 +26,65 @@ def attention(evidence: Evidence) -> Section:
         "How much each tile weighs in the slide's embedding. Attention says where the network looked, not why; numbers "
         "mark the tiles with most of it."
     )
-    blocks: list[Block] = [_figure(k, slide, evidence) for k, slide in enumerate(evidence.attention)]
+    blocks: list[Block] = [_figure(k, slide) for k, slide in enumerate(evidence.attention)]
+    blocks += _not_shown(evidence.attention)
     blocks.append(_table(evidence.attention))
     return Section("attention", "Attention", lead, tuple(blocks))
 
 
-def _figure(index: int, slide: SlideShown, evidence: Evidence) -> Figure:
-    part = PARTS.get(evidence.fold.part_of().get(slide.patient_id, ""), "patient outside the split")
-    what = f"slide {slide.slide_id}" + (f", {slide.subtype}" if slide.subtype else "")
-    tiles = len(slide.map.weights)
-    width = f" of {slide.tile_um:g} µm" if slide.tile_um else ""
-    top = [f"{slide.map.relative[k]:.1f}" for k in slide.map.top]
-    alt = f"Attention over {what}: {tiles} tiles; the marked ones weigh {', '.join(top)} times an even share."
-    panels = (
+def _figure(index: int, slide: SlideShown) -> Figure:
+    shown = slide.attention
+    what = f"slide {shown.slide.slide_id}" + (f", {slide.subtype}" if slide.subtype else "")
+    width = f" of {shown.tile_um:g} µm" if shown.tile_um else ""
+    top = [f"{shown.relative[k]:.1f}" for k in slide.map.top]
+    tiles = f"{len(shown.weights):,} tiles"
+    alt = f"Attention over {what}: {tiles}; the marked ones weigh {', '.join(top)} times an even share."
+    panels = [
         thumbnail_panel(f"slide-{index}", "slide", slide.map, f"Thumbnail of {what}, the top tiles framed."),
         attention_panel(f"attention-{index}", "attention", slide.map, alt),
-    )
+    ]
     caption = (
-        f"{what[:1].upper()}{what[1:]}; {part} of fold {evidence.shown_fold}; {tiles:,} tiles{width}, coloured by the "
-        "rank of their weight "
-        f"from least to most. Framed: the {len(slide.map.top)} tiles with most attention."
+        f"{what[:1].upper()}{what[1:]}; {PART_NAMES[shown.part]} of fold {shown.fold}; {tiles}{width}, "
+        "coloured by the rank of their weight from least to most. Half of the attention lies on "
+        f"{shown.half_share:.0%} of the tiles (50% if all weighed alike). Framed: the {len(top)} tiles with most "
+        "attention"
     )
-    frame = pd.DataFrame({"x": slide.coords[:, 0], "y": slide.coords[:, 1], "weight": slide.map.weights})
-    frame.insert(0, "slide_id", slide.slide_id)
-    return Figure(f"attention-{index}", caption, panels, LEGEND, csv_text(frame))
+    if isinstance(slide.pictures, Missing):
+        caption += "."
+    else:
+        captions = [f"{times} × even share" for times in top]
+        alt = f"The {len(top)} tiles of {what} with most attention, from 1 to {len(top)}."
+        panels.append(tiles_panel(f"tiles-{index}", "top tiles", slide.pictures.images, captions, alt))
+        caption += f", as they are in the {'slide file' if slide.pictures.source == 'slide' else 'stored thumbnail'}."
+    return Figure(f"attention-{index}", caption, tuple(panels), LEGEND, csv_text(_weights(slide)))
+
+
+def _weights(slide: SlideShown) -> pd.DataFrame:
+    shown = slide.attention
+    frame = pd.DataFrame({"x": shown.coords[:, 0], "y": shown.coords[:, 1], "weight": shown.weights})
+    frame["rank"], frame["percentile"] = shown.rank, shown.percentile
+    frame.insert(0, "slide_id", shown.slide.slide_id)
+    return frame
+
+
+def _not_shown(slides: tuple[SlideShown, ...]) -> list[Absent]:
+    """One note a reason for slides whose top tiles are not shown by themselves."""
+    reasons = dict.fromkeys(slide.pictures.reason for slide in slides if isinstance(slide.pictures, Missing))
+    hint = "`mirror-eval report --slides FOLDER` reads them from the slide files."
+    return [Absent("The top tiles by themselves", f"{reason} {hint}") for reason in reasons]
 
 
 def _table(slides: tuple[SlideShown, ...]) -> Table:
     rows = [
         (
-            Cell(slide.slide_id),
+            Cell(shown.slide.slide_id),
             Cell(str(number), sort=number),
-            Cell(f"{int(slide.coords[tile, 0]):,}", sort=float(slide.coords[tile, 0])),
-            Cell(f"{int(slide.coords[tile, 1]):,}", sort=float(slide.coords[tile, 1])),
-            Cell(f"{slide.map.relative[tile]:.2f} ×", sort=float(slide.map.relative[tile])),
+            Cell(f"{int(shown.coords[tile, 0]):,}", sort=float(shown.coords[tile, 0])),
+            Cell(f"{int(shown.coords[tile, 1]):,}", sort=float(shown.coords[tile, 1])),
+            Cell(f"{shown.relative[tile]:.2f} ×", sort=float(shown.relative[tile])),
         )
         for slide in slides
+        for shown in [slide.attention]
         for number, tile in enumerate(slide.map.top, start=1)
     ]
     columns = ("slide", "mark", "x (level-0 px)", "y (level-0 px)", "weight against an even share")
