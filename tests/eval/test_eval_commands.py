@@ -158,7 +158,7 @@ def test_every_command_shows_its_help(told):
         status, text, _ = told(command, "--help")
         assert status == 0
         assert "--json" in text
-    assert set(COMMANDS) == {"subtype", "cindex", "compare", "report"}
+    assert set(COMMANDS) == {"subtype", "cindex", "compare", "audit", "heatmap", "report"}
 
 
 def test_help_loads_nothing_heavy():

@@ -25,8 +25,8 @@ COMMANDS = {
         "info",
         "demo",
     ),
-    "mirror-model": ("", "train", "embed"),
-    "mirror-eval": ("", "subtype", "cindex", "compare", "audit", "report"),
+    "mirror-model": ("", "train", "embed", "attribute"),
+    "mirror-eval": ("", "subtype", "cindex", "compare", "audit", "heatmap", "report"),
 }
 CASES = [(program, command) for program, commands in COMMANDS.items() for command in commands]
 HEAVY = ("torch", "zarr", "anndata", "pandas", "numpy", "polars", "sklearn", "matplotlib", "scipy")

@@ -166,8 +166,7 @@ def slide_attention(store: Store, run: AttentionRun, slide_id: str, fold: int | 
             network never saw the patient, then one that only validated on them, then any. ``part`` says which.
 
     Raises:
-        StoreError: ``MISSING`` without slide or attention, ``STALE`` if the fold was trained again since, ``MISMATCH``
-            if weights and tiles do not belong together.
+        StoreError: ``MISSING`` without slide or attention, ``MISMATCH`` if weights and tiles do not belong together.
         BadSlide: ``NO_COORDS`` if the store does not know where the tiles lie, ``NO_TILES`` if there are none.
         BadInput: ``BAD_OPTION`` if the run has no such fold.
     """
@@ -178,10 +177,6 @@ def slide_attention(store: Store, run: AttentionRun, slide_id: str, fold: int | 
     slide = read_slide(store, slide_id)
     chosen = _choose_fold(store, run, slide, fold)
     path = schema.attention(run.name, chosen, slide.slide_id)
-    trained = schema.run(run.name, chosen)
-    if store.document(path).parents.get(trained, store.hash(trained)) != store.hash(trained):
-        hint = f"mirror-model embed --attention --run {run.name} --fold {chosen}"
-        raise StoreError("STALE", "the fold was trained again since it weighed this slide", key=path, hint=hint)
     attention = read_attention(store, run.name, chosen, slide.slide_id)
     tiling = read_tiling(store, slide.slide_id, attention.tiling)
     _check(slide, tiling, attention.weights, path)

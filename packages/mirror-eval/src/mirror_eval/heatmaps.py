@@ -112,7 +112,9 @@ def write_heatmaps(
         expected = some(sorted(found.folds), 12)
         raise BadInput("BAD_OPTION", "the run has no such fold", key="--fold", expected=expected, got=options.fold)
     files = slide_files(options.slides) if options.slides is not None else None
-    _prepare(store, options.out, len(chosen))
+    if workers < 1:
+        raise BadInput("BAD_OPTION", "at least one worker is needed", key="--workers", got=workers)
+    made = _prepare(store, options.out, len(chosen))
     unit = partial(_one, store.url, found, options, files)
     with progress("heatmap", len(chosen), "slides") as bar:
         results: list[Result[Heatmap]] = run_units(
@@ -120,6 +122,8 @@ def write_heatmaps(
         )
     done = tuple(result.outcome for result in results if result.outcome is not None)
     failures = tuple(result.failure for result in results if result.failure is not None)
+    if made and not done:
+        options.out.rmdir()
     if not failures:
         return HeatmapReport(done, failures, Exit.OK)
     return HeatmapReport(done, failures, Exit.SOME_FAILED if done else max(result.exit for result in results))
@@ -196,7 +200,7 @@ def _subtitle(shown: SlideAttention) -> str:
     return f"run {shown.run}, fold {shown.fold}: {PART_NAMES[shown.part]}  ·  {shown.tiling.rows:,} tiles{width}"
 
 
-def _notes(shown: SlideAttention, pictures: TilePictures | None, reason: str | None) -> list[str]:
+def _notes(shown: SlideAttention, pictures: TilePictures | None, reason: str | None) -> str:
     colour = (
         "Colour: how many percent of the slide's tiles have less attention; in brackets the weight there, 1× is an "
         f"even share. Half of the attention lies on {shown.half_share:.0%} of the tiles (50% if all weighed alike)."
@@ -210,7 +214,7 @@ def _notes(shown: SlideAttention, pictures: TilePictures | None, reason: str | N
     else:
         notes.append(f"Framed: the tiles with most attention; not shown by themselves: {reason}.")
     notes.append("Attention says where the network looked, not why.")
-    return [" ".join(notes)]
+    return " ".join(notes)
 
 
 # Files --------------------------------------------------------------------------------------------------------------
@@ -240,8 +244,8 @@ def _places(out: Path, slide_id: str) -> tuple[Path | None, Path | None]:
     return out / f"{name}.png", out / f"{name}.geojson"
 
 
-def _prepare(store: Store, out: Path, slides: int) -> None:
-    """Refuse a place that could not end well; make the folder."""
+def _prepare(store: Store, out: Path, slides: int) -> bool:
+    """Refuse a place that could not end well; make the folder. Returns whether it is new."""
     if "://" not in store.url:
         place, inside = out.resolve(), Path(store.url).resolve()
         if place == inside or inside in place.parents:
@@ -251,7 +255,8 @@ def _prepare(store: Store, out: Path, slides: int) -> None:
         if slides > 1:
             hint = "name a folder"
             raise BadInput("BAD_OPTION", f"one file cannot hold {slides} slides", file=out, key="--out", hint=hint)
-        return
+        return False
+    new = not out.is_dir()
     try:
         out.mkdir(exist_ok=True)
     except FileExistsError:
@@ -259,6 +264,7 @@ def _prepare(store: Store, out: Path, slides: int) -> None:
         raise BadInput("BAD_PATH", "this is a file, a folder was expected", file=out, key="--out", hint=hint) from None
     except OSError as error:
         raise _unwritable(out, error) from None
+    return new
 
 
 def write_whole(path: Path, data: bytes) -> None:

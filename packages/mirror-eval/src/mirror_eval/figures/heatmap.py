@@ -15,13 +15,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from mirror_eval.figures.slides import COLOURS, OPACITY, AttentionMap, draw_attention, draw_slide, draw_tile
+from mirror_eval.figures.slides import COLOURS, OPACITY, AttentionMap, draw_attention, draw_slide, draw_tile, times
 from mirror_eval.figures.theme import INK, MUTED, SURFACE, drawing
 
 DPI = 200
 MOST_PX = 2000  # longer side of the thumbnail drawn on
 _TALL, _WIDE = 5.2, 6.4  # inches a panel may take beside another, and above it
-_EDGE, _GAP, _HEAD, _FOOT = 0.3, 0.35, 0.8, 0.95  # inches
+_EDGE, _GAP, _HEAD, _LINE = 0.3, 0.35, 0.8, 0.155  # inches
 _BAR = 1.15  # inches for the colour bar with its two scales
 _TILE, _CAPTION = 1.5, 0.42  # inches
 _TEXT_PER_INCH = 15.5  # characters of the smallest text
@@ -43,12 +43,13 @@ class _Layout:
 
     width: float
     height: float
+    notes: tuple[str, ...]  # lines
     slide: tuple[float, float, float, float]
     map: tuple[float, float, float, float]
     tiles: tuple[tuple[float, float, float, float], ...]
 
 
-def _lay_out(shown: AttentionMap, tiles: int) -> _Layout:
+def _lay_out(shown: AttentionMap, tiles: int, notes: str) -> _Layout:
     """Slide and map side by side, or a wide slide above its map; tiles in columns to the right of both."""
     height, width = shown.thumbnail.shape[:2]
     stacked = width > 1.5 * height
@@ -71,41 +72,45 @@ def _lay_out(shown: AttentionMap, tiles: int) -> _Layout:
     if boxes:
         right = max(box[0] + box[2] for box in boxes)
         bottom = max(bottom, boxes[-1][1] + _TILE + 0.25)
-    return _Layout(max(right + _EDGE, 6.0), bottom + _FOOT, slide, second, tuple(boxes))
+    whole = max(right + _EDGE, 6.0)
+    lines = tuple(textwrap.wrap(notes, int((whole - 2 * _EDGE) * _TEXT_PER_INCH)))
+    return _Layout(whole, bottom + 0.2 + _LINE * len(lines) + _EDGE, lines, slide, second, tuple(boxes))
 
 
 def draw_heatmap(
     shown: AttentionMap,
     title: str,
     subtitle: str,
-    notes: Sequence[str],
+    notes: str,
     pictures: Sequence[np.ndarray] = (),
 ) -> Picture:
     """Draw a slide's attention.
 
     Args:
         title: usually the slide's id. subtitle: whose attention it is.
-        notes: sentences that stand below.
+        notes: what stands below.
         pictures: uint8 (h, w, 3), of the marked tiles in their order; none: the column is left out.
     """
-    plan = _lay_out(shown, len(pictures))
+    plan = _lay_out(shown, len(pictures), notes)
     with drawing(plan.width, plan.height) as figure:
         figure.set_layout_engine("none")
-        _words(figure, plan, title, subtitle, notes)
+        _words(figure, plan, title, subtitle)
         slide = _axes(figure, plan, plan.slide)
         draw_slide(slide, shown)
-        slide.set_title("slide", pad=5)
+        slide.set_title("slide: no picture stored" if shown.blank else "slide", pad=5)
         over = _axes(figure, plan, plan.map)
         draw_attention(over, shown, shown.thumbnail.shape[1] / plan.map[2])
         over.set_title("attention", pad=5)
         _colour_bar(figure, plan, shown)
         for number, (box, picture) in enumerate(zip(plan.tiles, pictures, strict=True), start=1):
-            caption = f"{shown.relative[shown.top[number - 1]]:.3g} × even share"
+            caption = f"{times(shown.relative[shown.top[number - 1]])} × even share"
             draw_tile(_axes(figure, plan, box), picture, number, caption)
         file = io.BytesIO()
+        figure.set_dpi(DPI)
+        size = figure.canvas.get_width_height()
         figure.savefig(file, format="png", dpi=DPI, facecolor=SURFACE, metadata={"Software": None})
     left, top, width, height = (round(side * DPI) for side in plan.map)
-    return Picture(file.getvalue(), round(plan.width * DPI), round(plan.height * DPI), (left, top, width, height))
+    return Picture(file.getvalue(), *size, (left, top, width, height))
 
 
 def _axes(figure: Figure, plan: _Layout, box: tuple[float, float, float, float]) -> Axes:
@@ -115,15 +120,14 @@ def _axes(figure: Figure, plan: _Layout, box: tuple[float, float, float, float])
     )  # fmt: skip
 
 
-def _words(figure: Figure, plan: _Layout, title: str, subtitle: str, notes: Sequence[str]) -> None:
+def _words(figure: Figure, plan: _Layout, title: str, subtitle: str) -> None:
     x, room = _EDGE / plan.width, plan.width - 2 * _EDGE
-    title = textwrap.shorten(title, width=1000, placeholder="…")
     most = int(room * 9)
     title = title if len(title) <= most else title[: most - 1] + "…"
     figure.text(x, 1 - 0.3 / plan.height, title, fontsize=13, fontweight="bold", color=INK, va="center")
     figure.text(x, 1 - 0.57 / plan.height, subtitle, fontsize=9, color=MUTED, va="center")
-    lines = [line for note in notes for line in textwrap.wrap(note, int(room * _TEXT_PER_INCH))]
-    figure.text(x, (_FOOT - 0.12) / plan.height, "\n".join(lines), fontsize=8, color=MUTED, va="top", linespacing=1.35)
+    for k, line in enumerate(reversed(plan.notes)):
+        figure.text(x, (_EDGE + k * _LINE) / plan.height, line, fontsize=8, color=MUTED)
 
 
 def _colour_bar(figure: Figure, plan: _Layout, shown: AttentionMap) -> None:
@@ -136,8 +140,10 @@ def _colour_bar(figure: Figure, plan: _Layout, shown: AttentionMap) -> None:
     bar.outline.set_visible(False)
     ticks = [0, 50, 100] if tall < 1.4 else [0, 25, 50, 75, 100]
     weights = np.percentile(shown.relative[shown.weighed], ticks)
-    labels = [f"{tick}  ({weight:.2g}×)" for tick, weight in zip(ticks, weights, strict=True)]
+    labels = [f"{tick}  ({times(weight)}×)" for tick, weight in zip(ticks, weights, strict=True)]
     bar.set_ticks(ticks, labels=labels, fontsize=8)
     axes.tick_params(length=0, pad=3)
     axes.grid(visible=False)
-    figure.text((x + width + 0.14) / plan.width, 1 - (y - 0.13) / plan.height, "percentile", fontsize=8, color=MUTED)
+    figure.text(
+        (x + width + 0.14) / plan.width, 1 - (y - 0.13) / plan.height, "percentile (weight)", fontsize=8, color=MUTED
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib as mpl
 import numpy as np
@@ -33,7 +33,7 @@ class AttentionMap:
     ``thumbnail`` uint8 (h, w, 3); ``corners`` float (N, 2), x and y of each tile's top left in thumbnail pixels;
     ``side`` the tile's width and height there; ``weights`` (N,), sums to 1; ``weighed`` bool (N,), the tiles that the
     network was shown; ``top`` indices of the tiles with most attention, most first; ``um_per_px`` micrometres a
-    thumbnail pixel is wide, None where unknown.
+    thumbnail pixel is wide, None where unknown; ``blank`` if there is no picture of the slide.
     """
 
     thumbnail: np.ndarray
@@ -43,6 +43,7 @@ class AttentionMap:
     weighed: np.ndarray
     top: np.ndarray
     um_per_px: float | None = None
+    blank: bool = False
 
     @property
     def relative(self) -> np.ndarray:
@@ -54,9 +55,10 @@ class AttentionMap:
         height, width = self.thumbnail.shape[:2]
         values = percentiles(self.weights, self.weighed) / 100
         total, count = np.zeros((height, width)), np.zeros((height, width))
-        ends = np.ceil(self.corners + self.side).astype(int)
+        starts = np.rint(self.corners).astype(int)  # neighbours share an edge, and so neither a gap nor a pixel
+        ends = np.maximum(np.rint(self.corners + self.side).astype(int), starts + 1)
         for index in np.flatnonzero(self.weighed):
-            (x, y), (x_end, y_end) = self.corners[index].astype(int), ends[index]
+            (x, y), (x_end, y_end) = starts[index], ends[index]
             total[y:y_end, x:x_end] += values[index]
             count[y:y_end, x:x_end] += 1
         found = mpl.colormaps[COLOURS](total / np.maximum(count, 1))
@@ -105,20 +107,13 @@ def attention_map(
 def map_of(shown: SlideAttention, top: int = TOP, most_px: int = MOST_PX) -> AttentionMap:
     """The map of a slide as the store has it; over an even grey where there is no thumbnail."""
     thumbnail, (width, height) = shown.slide.thumbnail, shown.extent
-    if thumbnail is None or shown.slide.size is None:
+    blank = thumbnail is None or shown.slide.size is None
+    if thumbnail is None or blank:
         scale = min(1.0, most_px / max(width, height))
         thumbnail = np.full((max(1, round(height * scale)), max(1, round(width * scale)), 3), GLASS, np.uint8)
-    return attention_map(
-        thumbnail,
-        (width, height),
-        shown.coords,
-        shown.tile_px_level0,
-        shown.weights,
-        top,
-        weighed=shown.weighed,
-        um_per_px=shown.um_per_px,
-        most_px=most_px,
-    )
+    how = {"weighed": shown.weighed, "um_per_px": shown.um_per_px, "most_px": most_px}
+    found = attention_map(thumbnail, (width, height), shown.coords, shown.tile_px_level0, shown.weights, top, **how)
+    return replace(found, blank=blank)
 
 
 def _thinned(picture: np.ndarray, step: int) -> np.ndarray:
@@ -185,9 +180,13 @@ def draw_attention(axes: Axes, shown: AttentionMap, px_per_inch: float) -> None:
     _bare(axes)
     _frame(axes, shown)
     height, width = shown.thumbnail.shape[:2]
-    corners = shown.corners[shown.top]
+    corners = shown.corners[shown.top] - 0.5  # pixel centres lie at whole numbers
     boxes = np.column_stack([corners, corners + shown.side])  # (k, 4)
-    for number, (x, y) in enumerate(place_marks(boxes, MARK * px_per_inch, (width, height)), start=1):
+    places = place_marks(boxes, MARK * px_per_inch, (width, height))
+    for number, ((x, y), box) in enumerate(zip(places, boxes, strict=True), start=1):
+        near_x, near_y = np.clip((x, y), box[:2], box[2:])
+        axes.plot([x, near_x], [y, near_y], color="#ffffff", linewidth=1.9)
+        axes.plot([x, near_x], [y, near_y], color="#000000", linewidth=0.8)
         disc = {"boxstyle": "circle,pad=0.15", "facecolor": "#ffffff", "edgecolor": "#000000", "linewidth": 0.6}
         axes.text(float(x), float(y), str(number), ha="center", va="center_baseline", color="#000000", fontsize=8,
                   fontweight="bold", bbox=disc)  # fmt: skip
@@ -210,10 +209,11 @@ def _bare(axes: Axes) -> None:
 
 
 def _frame(axes: Axes, shown: AttentionMap) -> None:
+    thin = 0.5 if shown.side[0] < shown.thumbnail.shape[1] / 40 else 1.0  # so that a small tile stays visible
     for index in shown.top:
         place = tuple(shown.corners[index] - 0.5)  # pixel centres lie at whole numbers
-        axes.add_patch(Rectangle(place, *shown.side, fill=False, edgecolor="#ffffff", linewidth=2.4))
-        axes.add_patch(Rectangle(place, *shown.side, fill=False, edgecolor="#000000", linewidth=1.0))
+        axes.add_patch(Rectangle(place, *shown.side, fill=False, edgecolor="#ffffff", linewidth=2.4 * thin))
+        axes.add_patch(Rectangle(place, *shown.side, fill=False, edgecolor="#000000", linewidth=1.0 * thin))
 
 
 def _scale_bar(axes: Axes, shown: AttentionMap) -> None:
@@ -227,6 +227,13 @@ def _scale_bar(axes: Axes, shown: AttentionMap) -> None:
     axes.plot([-0.5, end], [0, 0], color=INK, linewidth=2.2, solid_capstyle="butt", clip_on=False, transform=across)
     axes.annotate(f"{length:,g} µm", (end, 0), (5, 0), xycoords=across, textcoords="offset points", va="center",
                   fontsize=8, color=MUTED, annotation_clip=False)  # fmt: skip
+
+
+def times(relative: float) -> str:
+    """A weight over an even share in three digits, "12.3"."""
+    if relative < 0.001:
+        return "<0.001"
+    return f"{relative:,.0f}" if relative >= 99.95 else f"{relative:#.3g}"
 
 
 def round_length(most: float) -> float:

@@ -91,7 +91,7 @@ def gather(
         survival_few_shot=survival_few,
         retrieval=found,
         genes=_genes(store, sources, shown),
-        attention=or_missing(lambda: _attention(store, run, shown, slides, split.folds[shown], patients, files)),
+        attention=_attention(store, run, shown, slides, split.folds[shown], patients, files),
         sources=sources,
         hashes=_hashes(store, run, numbers, split.name),
         tile_features=_tile_features(store, sources),
@@ -105,13 +105,13 @@ def _retrieval_k(split: Split, numbers: list[int]) -> int:
 
 
 def or_missing(call: Callable[[], Found]) -> Found | Missing:
-    """What ``call`` returns; a `Missing` where the data do not allow it, or the record was never written or is stale."""
+    """What ``call`` returns; a `Missing` where the data do not allow it or the record was never written."""
     try:
         return call()
     except BadInput as error:
         return Missing(_sentence(error.message, error.got))
     except StoreError as error:
-        if error.code not in ("MISSING", "STALE"):
+        if error.code != "MISSING":
             raise
         return Missing(_sentence(error.message, None))
 
@@ -201,7 +201,10 @@ def _slide_shown(
     if shown.slide.thumbnail is None or shown.slide.size is None:
         return None
     drawn = map_of(shown)
-    pictures = or_missing(lambda: tile_pictures(shown, drawn.top.tolist(), files))
+    try:
+        pictures = tile_pictures(shown, drawn.top.tolist(), files)
+    except BadInput as error:
+        pictures = Missing(" ".join(_sentence(text, None) for text in (error.message, error.hint) if text))
     return SlideShown(shown, subtypes.get(shown.slide.patient_id, ""), drawn, pictures)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from mirror_eval.attention import PART_NAMES
-from mirror_eval.figures.slides import attention_panel, thumbnail_panel, tiles_panel
+from mirror_eval.figures.slides import attention_panel, thumbnail_panel, tiles_panel, times
 from mirror_eval.report.blocks import Absent, Block, Cell, Figure, Key, Section, Table, csv_text
 from mirror_eval.report.evidence import Evidence, Missing, SlideShown
 
@@ -36,7 +36,7 @@ def _figure(index: int, slide: SlideShown) -> Figure:
     shown = slide.attention
     what = f"slide {shown.slide.slide_id}" + (f", {slide.subtype}" if slide.subtype else "")
     width = f" of {shown.tile_um:g} µm" if shown.tile_um else ""
-    top = [f"{shown.relative[k]:.1f}" for k in slide.map.top]
+    top = [times(shown.relative[k]) for k in slide.map.top]
     tiles = f"{len(shown.weights):,} tiles"
     alt = f"Attention over {what}: {tiles}; the marked ones weigh {', '.join(top)} times an even share."
     panels = [
@@ -70,8 +70,7 @@ def _weights(slide: SlideShown) -> pd.DataFrame:
 def _not_shown(slides: tuple[SlideShown, ...]) -> list[Absent]:
     """One note a reason for slides whose top tiles are not shown by themselves."""
     reasons = dict.fromkeys(slide.pictures.reason for slide in slides if isinstance(slide.pictures, Missing))
-    hint = "`mirror-eval report --slides FOLDER` reads them from the slide files."
-    return [Absent("The top tiles by themselves", f"{reason} {hint}") for reason in reasons]
+    return [Absent("The top tiles by themselves", reason) for reason in reasons]
 
 
 def _table(slides: tuple[SlideShown, ...]) -> Table:
@@ -81,7 +80,7 @@ def _table(slides: tuple[SlideShown, ...]) -> Table:
             Cell(str(number), sort=number),
             Cell(f"{int(shown.coords[tile, 0]):,}", sort=float(shown.coords[tile, 0])),
             Cell(f"{int(shown.coords[tile, 1]):,}", sort=float(shown.coords[tile, 1])),
-            Cell(f"{shown.relative[tile]:.2f} ×", sort=float(shown.relative[tile])),
+            Cell(f"{times(shown.relative[tile])} ×", sort=float(shown.relative[tile])),
         )
         for slide in slides
         for shown in [slide.attention]
