@@ -15,12 +15,14 @@ from mirror_eval.figures.curves import (
     reliability_panel,
     roc_panel,
     scores_panel,
+    survival_reliability_panel,
 )
 from mirror_eval.figures.genes import gene_panel, selection_panel, spread_panel
 from mirror_eval.figures.maps import overlap_panel, scatter_panel, similarity_panel
 from mirror_eval.figures.slides import attention_map, attention_panel, thumbnail_panel
 from mirror_eval.figures.theme import BLUE, GREY, PALETTE, VARIABLES, Drawing, class_styles, drawing, to_svg
 from mirror_eval.kaplan_meier import kaplan_meier
+from mirror_eval.survival_calibration import SurvivalReliability
 
 SVG = "{http://www.w3.org/2000/svg}"
 EVIL = "<img src=x onerror=alert(1)> & $x_1$"
@@ -111,13 +113,19 @@ def test_every_other_panel_is_well_formed(count):
     classes = [EVIL, "b", "c"][:count]
     labels = [classes[k % count] for k in range(12)]
     sizes = [(name, labels.count(name)) for name in classes]
+    nan = float("nan")
+    observed, low, high = np.array([0.2, 0.6, nan]), np.array([0.1, 0.4, nan]), np.array([0.3, 0.7, nan])
+    lived = SurvivalReliability(np.array([0.1, 0.5, 0.9]), observed, low, high, np.array([5, 7, 1]))
     bins = Reliability(np.array([0.1, 0.8]), np.array([0.2, 0.9]), np.array([5, 7]))
     lines = [Line(EVIL, np.arange(3.0), np.arange(3.0), BLUE), Line("chance", np.arange(3.0), np.ones(3), GREY)]
     panels = [
         reliability_panel("reliability", EVIL, bins, "ECE", "alt", BLUE),
+        survival_reliability_panel("survival", EVIL, lived, "gap", "alt", BLUE),
         lines_panel("lines", EVIL, lines, ("x", "y"), "alt"),
         scores_panel("scores", EVIL, [(name, [0.4, 0.6], 0.5, 0.3, 0.7) for name in classes], 0.2, "alt"),
-        scatter_panel("scatter", EVIL, rng.normal(size=(12, 2)), labels, rng.random(12) < 0.5, classes, "alt"),
+        scatter_panel(
+            "scatter", EVIL, rng.normal(size=(12, 2)), labels, rng.random(12) < 0.5, class_styles(classes), "alt"
+        ),
         similarity_panel("similarity", EVIL, rng.normal(size=(12, 12)), sizes, "alt"),
         gene_panel("genes", rng.normal(size=(4, 12)), [EVIL, "B", "C", "D"], sizes, [True, False] * 2, "alt"),
         spread_panel("spread", rng.normal(size=(2, 12)), [EVIL, "B"], labels, classes, EVIL, "alt"),

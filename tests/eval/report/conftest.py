@@ -8,18 +8,21 @@ from mirror_eval.report.build import Report, lay_out
 from mirror_eval.report.evidence import Evidence
 from mirror_eval.report.gather import gather
 
-from tests.eval.report.filled_store import RUN, fill
+from tests.eval.report.filled_store import RUN, add_predictions, add_run, fill
 
 
 @pytest.fixture(scope="session")
 def full_store(tmp_path_factory) -> Store:
     store = create_store(tmp_path_factory.mktemp("full") / "cohort.zarr")
-    return fill(store, with_slides=True)
+    fill(store, with_slides=True)
+    add_run(store, "untrained")
+    add_predictions(store, "told")
+    return store
 
 
 @pytest.fixture(scope="session")
 def full_evidence(full_store) -> Evidence:
-    return gather(full_store, RUN, seed=0, resamples=50)
+    return gather(full_store, RUN, compare=("told",), seed=0, resamples=50)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from mirror_data.store import (
@@ -12,11 +14,15 @@ from mirror_data.store import (
     Fold,
     GeneSelection,
     Patients,
+    Predictions,
     Run,
     Slide,
     Split,
     Store,
     Tiling,
+    read_patients,
+    read_run,
+    read_split,
     schema,
     write_attention,
     write_embeddings,
@@ -24,6 +30,7 @@ from mirror_data.store import (
     write_features,
     write_genes,
     write_patients,
+    write_predictions,
     write_run,
     write_slide,
     write_split,
@@ -115,11 +122,38 @@ def fill(
             array = embedded[rows].astype(np.float32)
             record = Embeddings(RUN, k, modality, tuple(ids[p] for p in rows), array)
             write_embeddings(store, record, parents=store.parents(schema.run(RUN, k)))
+            aligned = replace(record, values=array[:, :2] + 0.1 * array[:, 2:4], aligned=True)
+            write_embeddings(store, aligned, parents=store.parents(schema.run(RUN, k)))
         for slide_id in slides:
             weights = rng.gamma(1.0, size=TILES).astype(np.float32)
             attention = Attention(RUN, k, slide_id, "256px", weights / weights.sum())
             write_attention(store, attention, parents=store.parents(schema.run(RUN, k)))
     return store
+
+
+def add_run(store: Store, name: str, *, patients: int = 36, width: int = 6) -> None:
+    """Another run on the same folds, whose embeddings are noise: no aligned vectors, no attention."""
+    for k in range(FOLDS):
+        write_run(store, replace(read_run(store, RUN, k), name=name, method="noise"), parents={})
+        for side, modality in enumerate(("slide", "rna")):
+            values = np.random.default_rng([9, k, side]).normal(size=(patients, width)).astype(np.float32)
+            write_embeddings(store, Embeddings(name, k, modality, tuple(patient_ids(patients)), values), parents={})
+
+
+def add_predictions(store: Store, name: str) -> None:
+    """A run on the same folds without embeddings, which predicts subtype and survival itself, and well."""
+    patients, split = read_patients(store).table, read_split(store, "main")
+    for k in range(FOLDS):
+        write_run(store, replace(read_run(store, RUN, k), name=name), parents={})
+        part = split.folds[k].part_of()
+        rows = patients.loc[sorted(part)].dropna().reset_index()
+        table = rows[["patient_id"]].assign(part=[part[p] for p in rows["patient_id"]])
+        chance = np.where(rows["subtype"] == "type 1", 0.8, 0.3)
+        probabilities = table.assign(**{"prob_type 0": 1 - chance, "prob_type 1": chance})
+        risks = table.assign(risk=-np.log(rows["time_days"].astype(float)))
+        parents = store.parents(schema.run(name, k))
+        write_predictions(store, Predictions(name, k, "subtype", probabilities), parents=parents)
+        write_predictions(store, Predictions(name, k, "survival", risks), parents=parents)
 
 
 def add_slides(store: Store, patients: int) -> list[str]:

@@ -4,40 +4,46 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
+import itertools
 import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from mirror_data.cli.app import run
 from mirror_data.errors import BadInput, StoreError
 from mirror_data.store import (
-    Predictions,
     Store,
     create_store,
-    read_patients,
-    read_run,
-    read_split,
-    schema,
-    write_predictions,
-    write_run,
 )
+from mirror_eval.brier import brier_curve
 from mirror_eval.cli.report import command
 from mirror_eval.report.blocks import Absent
 from mirror_eval.report.build import Report, build_report, lay_out, write_report
+from mirror_eval.report.evaluations import DEALS, runs_beside
+from mirror_eval.report.evidence import Missing
+from mirror_eval.report.sections.alignment import alignment
+from mirror_eval.report.sections.controls import control_sentence
+from mirror_eval.report.sections.controls import controls as null_controls
 from mirror_eval.report.sections.embeddings import embeddings
 from mirror_eval.report.sections.genes import genes
-from mirror_eval.report.sections.subtyping import subtyping
+from mirror_eval.report.sections.scores import score_table
+from mirror_eval.report.sections.subtyping import COLUMNS, subtyping
+from mirror_eval.report.sections.survival import survival
+from mirror_eval.report.sections.survival_calibration import horizon
 from mirror_eval.subtype import evaluate_subtype
 from mirror_eval.survival import evaluate_survival
 
-from tests.eval.report.filled_store import EVIL_ID, EVIL_SLIDE, FOLDS, RUN, fill
+from tests.eval.report.filled_store import EVIL_ID, EVIL_SLIDE, RUN, add_predictions, add_run, fill
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 SECTIONS = (
-    *("cohort", "subtyping", "survival", "embeddings", "alignment", "genes", "attention", "provenance", "methods"),
+    *("cohort", "subtyping", "survival", "controls", "embeddings", "alignment", "genes", "attention", "provenance"),
+    "methods",
 )
 
 
@@ -128,6 +134,137 @@ def test_the_papers_rows_only_on_request(full_evidence, full_report):
     assert "paper" not in subtyping(full_evidence, None).blocks[0].note
 
 
+def blocks_of(section) -> dict:
+    return {block.id: block for block in section.blocks if hasattr(block, "id")}
+
+
+def test_other_runs_stand_beside_with_the_scores_of_their_own_evaluation(full_store, full_evidence):
+    table = blocks_of(subtyping(full_evidence, None))["subtype-scores"]
+    named = [(row[0].text, row[0].detail) for row in table.rows]
+    rows = ("slides only", "RNA only", "slides + RNA")
+    assert named == [
+        *((row, "run first") for row in rows),
+        ("stored predictions", "run told"),
+        *((row, "run untrained") for row in rows),
+    ]
+    noise = evaluate_subtype(full_store, "untrained", seed=0, resamples=50).score("rna", "accuracy")
+    assert table.rows[5][1].text == f"{noise.mean:.3f} ± {noise.sd:.3f}"
+    assert noise.mean < 0.75 < table.rows[1][1].sort
+    assert table.rows[3][1].text == "1.000 ± 0.000"  # what "told" foretells is true
+    assert "Run told was tested on" in table.note
+    assert "not the same exam" in table.note
+    assert "mirror-eval compare" in table.note
+    assert [line.split(",")[0] for line in table.csv.splitlines()[1:]] == (
+        ["first"] * 15 + ["told"] * 5 + ["untrained"] * 15
+    )
+    recall = blocks_of(alignment(full_evidence))["retrieval-scores"]
+    assert [(row[0].text, row[0].detail.split(" ")[-1]) for row in recall.rows] == [
+        ("first", "vectors"),
+        ("untrained", "embeddings"),
+    ]
+    assert recall.note == "Not shown, without embeddings of both modalities: told."
+
+
+def test_a_run_alone_names_no_run(full_evidence):
+    table = blocks_of(subtyping(replace(full_evidence, others=()), None))["subtype-scores"]
+    assert [row[0].detail for row in table.rows] == ["", "", ""]
+    assert "compare" not in table.note
+    assert "retrieval-scores" not in blocks_of(alignment(replace(full_evidence, others=())))
+
+
+def test_untrained_is_always_shown_and_shows_nothing_beside_itself(full_store):
+    assert runs_beside(full_store, RUN, ("told", "told")) == ("told", "untrained")
+    assert runs_beside(full_store, RUN, ("untrained",)) == ("untrained",)
+    assert runs_beside(full_store, "untrained", ()) == ()
+
+
+def test_null_controls_are_scored_and_come_out_about_chance(full_store, full_evidence):
+    table = blocks_of(null_controls(full_evidence))["null-controls"]
+    by_row = {(row[0].text, row[0].detail): row[1:] for row in table.rows}
+    assert len(by_row) == 9
+    own = full_evidence.subtype.score("both", "auroc")
+    deals = [
+        evaluate_subtype(full_store, RUN, control="shuffled", seed=k, resamples=0).score("both", "auroc").mean
+        for k in range(DEALS)
+    ]
+    assert table.columns[3] == "AUROC"
+    assert by_row["slides + RNA", "as it is"][2].sort == own.mean
+    shuffled = by_row["slides + RNA", "shuffled outcomes"][2]
+    assert shuffled.sort == pytest.approx(np.mean(deals))
+    assert shuffled.detail == f"{min(deals):.3f} to {max(deals):.3f}"
+    assert all(0.25 < by_row[row, "random features"][2].sort < 0.75 for row in ("slides only", "RNA only"))
+    assert [cell.text for cell in table.reference[0]] == ["chance", "0.500", "0.500", "0.500", "0.500", "0.000"]
+    assert "AUROC: the highest deal reaches" in table.note
+    assert "all above that" in table.note
+    assert len([line for line in table.csv.splitlines() if line.startswith("shuffled")]) == DEALS * 3 * 5
+    assert control_sentence(full_evidence).startswith("With shuffled outcomes the same pipeline reaches AUROC 0.")
+
+
+def test_a_control_as_good_as_the_run_is_said_so(full_evidence):
+    one = replace(full_evidence.controls[0], subtype=(full_evidence.subtype,))
+    section = null_controls(replace(full_evidence, controls=(one, full_evidence.controls[1])))
+    assert "the run's own rows are not all above that" in blocks_of(section)["null-controls"].note
+
+
+def test_survival_is_calibrated_at_a_time_the_folds_reach(full_evidence):
+    figure = blocks_of(survival(full_evidence, None))["survival-calibration"]
+    curves = full_evidence.survival.curves
+    at = horizon(curves)
+    assert max(curve.times[0] for curve in curves) <= at <= min(curve.times[-1] for curve in curves)
+    table = pd.read_csv(io.StringIO(figure.csv))
+    mine = table[table["modality"] == "both"]
+    assert mine["patients"].sum() == 33
+    assert (mine["time_days"] == pytest.approx(at)).all()
+    assert mine["predicted"].is_monotonic_increasing
+    assert mine["observed"].iloc[-1] > mine["observed"].iloc[0]
+    assert [panel.name for panel in figure.panels] == [f"survival-calibration-{m}" for m in ("slide", "rna", "both")]
+
+
+def test_brier_of_the_baseline_is_that_of_the_training_patients_curve(full_evidence):
+    """Against the scores, which come from another path: the integral over time of a fold's curve is its IBS."""
+    result = full_evidence.survival
+    for curve in result.curves:
+        if curve.modality != "both":
+            continue
+        outcome = (curve.train_time, curve.train_event, curve.time, curve.event)
+        found = brier_curve(*outcome, curve.survival, curve.times)
+        assert found.integrated == pytest.approx(result.score("both", "ibs").folds[curve.fold])
+        assert found.integrated_baseline == pytest.approx(result.score("both", "ibs_km").folds[curve.fold])
+    shown = pd.read_csv(io.StringIO(blocks_of(survival(full_evidence, None))["brier"].csv))
+    assert set(shown["modality"]) == {"slide", "rna", "both"}
+    per_row = [mine["baseline"].to_numpy() for _, mine in shown.groupby("modality")]
+    assert np.ptp(per_row, axis=0).max() == 0  # the same patients in every row, so one baseline
+
+
+def test_maps_show_subtype_part_and_the_shared_space(full_report, full_evidence, page):
+    files = {a["download"]: a["href"] for a in page.all("a") if "download" in a}
+    read = {n: pd.read_csv(io.BytesIO(base64.b64decode(files[n].split("base64,")[1]))) for n in files if "umap" in n}
+    assert set(read) == {"umap.csv", "umap-part.csv", "umap-aligned.csv"}
+    assert read["umap.csv"][["x", "y"]].equals(read["umap-part.csv"][["x", "y"]])  # one map, two colourings
+    part_of = full_evidence.fold.part_of()
+    joint = read["umap-part.csv"].query("modality == 'both'")
+    assert len(joint) == 34
+    assert list(joint["part"]) == [part_of[p] for p in joint["patient_id"]]
+    assert read["umap-aligned.csv"]["modality"].value_counts().to_dict() == {"slide": 35, "RNA": 35}
+    assert len(embeddings(replace(full_evidence, aligned={}), seed=0).blocks) == 2
+
+
+def test_every_figure_and_table_has_its_data_and_every_panel_its_svg(page):
+    files = {a["download"] for a in page.all("a") if "download" in a}
+    assert {f"{figure['id']}.csv" for figure in page.all("figure")} <= files
+    assert {f"{table['id']}.csv" for table in page.all("table")} - files <= {"top-tiles.csv"}
+    panels = {div["id"].removeprefix("panel-") for div in page.all("div") if (div.get("id") or "").startswith("panel-")}
+    assert {button["data-svg"] for button in page.all("button") if "data-svg" in button} == panels
+    assert len(panels) >= 25
+
+
+def test_headings_are_ordered(page):
+    levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after - before <= 1 for before, after in itertools.pairwise(levels))
+
+
 def test_policy_allows_this_style_and_script_and_nothing_else(full_report, page):
     policies = [m["content"] for m in page.all("meta") if m.get("http-equiv") == "Content-Security-Policy"]
     assert len(policies) == 1
@@ -171,13 +308,16 @@ def test_downloads_hold_the_data_and_defuse_formulas(page):
         "subtype-scores.csv",
         "roc.csv",
         "kaplan-meier.csv",
+        "survival-calibration.csv",
+        "null-controls.csv",
+        "checkpoints.csv",
         "umap.csv",
         "gene-heatmap.csv",
         "gene-spread.csv",
         "gene-curve.csv",
     } <= set(decoded)
     assert decoded["subtype-scores.csv"].splitlines()[0] == (
-        "modality,metric,mean,sd_over_folds,low,high,fold_0,fold_1,fold_2"
+        "run,modality,metric,mean,sd_over_folds,low,high,fold_0,fold_1,fold_2"
     )
     assert "'=cmd()" in decoded["gene-table.csv"]
     assert EVIL_ID in decoded["umap.csv"]
@@ -238,6 +378,23 @@ def made(tmp_path, **options) -> Store:
     return fill(store, **options)
 
 
+def test_without_controls(tmp_path, flat_umap):
+    report = build_report(made(tmp_path, patients=24), RUN, controls=False, resamples=5)
+    assert absent(report)["Null controls"] == "They were not asked for (--no-controls)."
+    assert "Controls" not in dict(report.summary.sentences)
+
+
+def test_a_run_that_cannot_be_scored_is_named(tmp_path, flat_umap):
+    store = made(tmp_path, patients=24, with_survival=False)
+    add_run(store, "untrained", patients=24)
+    report = build_report(store, RUN, controls=False, resamples=5)
+    assert "run untrained" in report.html
+    others = [("gone", Missing("It was never embedded."))]
+    table = score_table("id", "caption", evaluate_subtype(store, RUN, resamples=5), COLUMNS, None, others)
+    assert "Run gone is not shown: It was never embedded." in table.note
+    assert len(table.rows) == 3
+
+
 def test_without_slides_and_outcomes(tmp_path, flat_umap):
     report = build_report(made(tmp_path, patients=24, with_survival=False), RUN, resamples=5)
     assert report.sections == SECTIONS
@@ -282,32 +439,24 @@ def test_few_patients_have_no_umap(full_evidence):
 
 def test_stored_predictions_alone(tmp_path, flat_umap):
     store = made(tmp_path, patients=24)
-    patients, split = read_patients(store).table, read_split(store, "main")
-    for k in range(FOLDS):
-        record = read_run(store, RUN, k)
-        write_run(store, replace(record, name="plain"), parents={})
-        part = split.folds[k].part_of()
-        rows = patients.loc[sorted(part)].dropna().reset_index()
-        table = rows[["patient_id"]].assign(part=[part[p] for p in rows["patient_id"]])
-        chance = np.where(rows["subtype"] == "type 1", 0.8, 0.3)
-        probabilities = table.assign(**{"prob_type 0": 1 - chance, "prob_type 1": chance})
-        risks = table.assign(risk=-np.log(rows["time_days"].astype(float)))
-        parents = store.parents(schema.run("plain", k))
-        write_predictions(store, Predictions("plain", k, "subtype", probabilities), parents=parents)
-        write_predictions(store, Predictions("plain", k, "survival", risks), parents=parents)
+    add_predictions(store, "plain")
     report = build_report(store, "plain", resamples=5)
     assert report.summary.headline.startswith("Predictions tell type 0 and type 1 apart with accuracy 1.00")
     assert "the run's own risks" in report.html.replace("&#39;", "'")
-    assert {"UMAP", "Cross-modal retrieval", "Selected genes"} <= set(absent(report))
+    assert {"UMAP", "Cross-modal retrieval", "Selected genes", "Null controls"} <= set(absent(report))
+    assert absent(report)["Null controls"] == "Stored predictions cannot be made anew as a null control."
+    assert absent(report)["Calibration of survival"] == "The run gives risks, not chances of survival."
 
 
 # Wrong inputs ------------------------------------------------------------------------------------------------------
 
 
 def test_no_such_run(full_store):
-    with pytest.raises(StoreError) as caught:
-        build_report(full_store, "unknown")
-    assert caught.value.code == "MISSING"
+    for arguments in ({"run": "unknown"}, {"run": RUN, "compare": ["unknown"]}):
+        with pytest.raises(StoreError) as caught:
+            build_report(full_store, **arguments)
+        assert caught.value.code == "MISSING"
+        assert caught.value.key == "runs/unknown"
 
 
 def test_damage_is_an_error_and_never_left_out(tmp_path):
@@ -320,7 +469,7 @@ def test_damage_is_an_error_and_never_left_out(tmp_path):
     assert caught.value.code == "CORRUPT_STORE"
 
 
-@pytest.mark.parametrize("options", [{"paper": "colon"}, {"resamples": 0}, {"seed": -1}])
+@pytest.mark.parametrize("options", [{"paper": "colon"}, {"resamples": 0}, {"seed": -1}, {"compare": [RUN]}])
 def test_bad_options(full_store, options):
     with pytest.raises(BadInput) as caught:
         build_report(full_store, RUN, **options)
@@ -336,13 +485,16 @@ def test_cannot_write_there(full_report, tmp_path):
 
 def test_command_writes_the_page_and_tells(full_store, tmp_path, capsys, flat_umap):
     out = tmp_path / "page.html"
-    arguments = ["--store", full_store.url, "--run", RUN, "--out", str(out), "--resamples", "5"]
+    arguments = ["--store", full_store.url, "--run", RUN, "--out", str(out), "--resamples", "5", "--no-controls"]
+    arguments += ["--compare", "told"]
     assert run(command, [*arguments, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["file"] == str(out)
     assert tuple(told["sections"]) == SECTIONS
     assert told["summary"]["headline"].startswith("Slides and RNA together tell type 0 and type 1 apart")
-    assert out.read_text(encoding="utf-8").startswith("<!doctype html>")
+    page = out.read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    assert page.count("run told") >= 2
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
 
 
@@ -350,4 +502,6 @@ def test_command_exit_codes(full_store, tmp_path, capsys):
     assert run(command, ["--store", str(tmp_path / "none.zarr"), "--run", RUN]) == 2
     assert run(command, ["--store", full_store.url, "--run", "unknown"]) == 2
     assert run(command, ["--store", full_store.url, "--run", RUN, "--paper", "colon"]) == 2
+    assert run(command, ["--store", full_store.url, "--run", RUN, "--compare", RUN]) == 2
+    assert run(command, ["--store", full_store.url, "--run", RUN, "--compare", "unknown"]) == 2
     assert "Traceback" not in capsys.readouterr().err

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 from mirror_data.cli.app import json_option, store_option, tell
 
@@ -11,24 +13,24 @@ from mirror_data.cli.app import json_option, store_option, tell
 @click.option("--run", "run_name", required=True, metavar="NAME", help="A trained and embedded run of the store.")
 @click.option("--out", metavar="FILE.html", help="Where the page goes. [default: NAME-report.html]")
 @click.option("--paper", type=click.Choice(["brca", "nsclc"]), help="Show the MIRROR paper's figures beside yours.")
+@click.option("--compare", multiple=True, metavar="RUN", help="Show another run's scores beside; can be repeated.")
+@click.option(
+    "--controls/--no-controls",
+    default=True,
+    show_default=True,
+    help="Score with shuffled outcomes and with random features too.",
+)
 @click.option("--resamples", default=1000, show_default=True, help="Bootstrap samples behind each interval.")
 @click.option("--seed", default=0, show_default=True, help="Of evaluations, bootstrap and UMAP.")
-@click.option("--slides", "folder", metavar="FOLDER", help="The slide files, to show the top tiles in full resolution.")
+@click.option("--slides", metavar="FOLDER", help="The slide files, to show the top tiles in full resolution.")
 @json_option
 def command(
-    store_url: str,
-    run_name: str,
-    out: str | None,
-    paper: str | None,
-    resamples: int,
-    seed: int,
-    folder: str | None,
-    as_json: bool,
+    store_url: str, run_name: str, out: str | None, compare: tuple[str, ...], as_json: bool, **how: Any
 ) -> None:
     """Evaluate a run and write everything found as one HTML page.
 
     The page needs nothing beside it: figures, tables and their data are within. What the data do not allow is left out
-    with the reason.
+    with the reason. A run named "untrained" is always shown beside, if the store has it.
     """
     from dataclasses import asdict
 
@@ -41,8 +43,7 @@ def command(
 
     from mirror_eval.report.build import build_report, write_report
 
-    how = {"seed": seed, "resamples": resamples, "paper": paper, "slides": folder}
-    report = build_report(open_store(store_url), run_name, **how)
+    report = build_report(open_store(store_url), run_name, compare=compare, **how)
     file = write_report(report, out or f"{to_key(run_name)}-report.html")
     absent = [{"what": what, "reason": reason} for what, reason in report.absent]
     result = {"file": file, "summary": asdict(report.summary), "sections": report.sections, "absent": absent}

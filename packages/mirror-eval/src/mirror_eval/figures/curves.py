@@ -23,6 +23,7 @@ from mirror_eval.figures.theme import (
     unit_square,
 )
 from mirror_eval.kaplan_meier import Curve
+from mirror_eval.survival_calibration import SurvivalReliability
 
 DAYS_PER_YEAR = 365.25
 DOTTED = (0, (1.5, 2.5))
@@ -90,6 +91,24 @@ def reliability_panel(name: str, title: str, curve: Reliability, label: str, alt
         return to_svg(figure, name, alt)
 
 
+def survival_reliability_panel(
+    name: str, title: str, curve: SurvivalReliability, label: str, alt: str, colour: str
+) -> Drawing:
+    """Kaplan-Meier against predicted survival of groups of patients, with the intervals of the former."""
+    known = ~np.isnan(curve.observed)
+    predicted, observed = curve.predicted[known], curve.observed[known]
+    reach = np.maximum([observed - curve.low[known], curve.high[known] - observed], 0)
+    with drawing(3.0, 3.05) as figure:
+        axes = figure.add_subplot()
+        unit_square(axes, "predicted survival", "observed survival")
+        axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=DOTTED)
+        axes.errorbar(predicted, observed, yerr=reach, color=colour, linewidth=1.4, elinewidth=1.1, marker="o",
+                      markersize=6, clip_on=False)  # fmt: skip
+        axes.text(0.98, 0.03, label, transform=axes.transAxes, ha="right", va="bottom", fontsize=8.5, color=INK)
+        axes.set_title(title)
+        return to_svg(figure, name, alt)
+
+
 def kaplan_meier_panel(
     name: str, title: str, groups: Sequence[tuple[str, Curve]], note: str, alt: str, width: float = 5.0
 ) -> Drawing:
@@ -109,14 +128,14 @@ def kaplan_meier_panel(
             at_risk = curve.numbers_at_risk(ticks * DAYS_PER_YEAR)
             for year, count in zip(ticks, at_risk, strict=True):
                 below.text(year, -index, str(int(count)), ha="center", va="center", fontsize=8.5, color=INK)
-            below.text(-0.04, -index, label, ha="right", va="center", color=colour, fontsize=8.5,
+            below.text(-0.04, -index, label, ha="right", va="center", color=INK, fontsize=8.5,
                        transform=below.get_yaxis_transform())  # fmt: skip
         axes.set(ylim=(-0.02, 1.03), xlim=(-0.02 * last, last * 1.03), ylabel="still event-free")
         axes.tick_params(labelbottom=True)
         axes.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
         axes.set_xlabel("years", labelpad=1)
         axes.text(0.99, 0.98, note, transform=axes.transAxes, ha="right", va="top", fontsize=8.5, color=MUTED)
-        axes.legend(loc="upper right", bbox_to_anchor=(1.01, 0.96), handlelength=2.2)
+        axes.legend(loc="lower right", bbox_to_anchor=(1.01, 1.0), handlelength=2.2, ncols=len(groups), borderpad=0)
         axes.set_title(title)
         below.text(-0.04, 0.95, "at risk", ha="right", va="center", color=MUTED, fontsize=8.5,
                    transform=below.get_yaxis_transform())  # fmt: skip
@@ -135,12 +154,14 @@ def _time_ticks(last: float) -> np.ndarray:
 
 
 def lines_panel(name: str, title: str, lines: Sequence[Line], labels: tuple[str, str], alt: str) -> Drawing:
-    """Lines over a common x, the last one dotted: what the others must beat."""
+    """Lines over a common x, the last one thin and dotted: what the others must beat."""
+    others = [style for style in DASHES if style != (0, (1.5, 1.5))]  # nothing else is dotted
     with drawing(4.2, 3.05) as figure:
         axes = figure.add_subplot()
         for index, line in enumerate(lines):
-            style = DOTTED if line is lines[-1] else DASHES[index % len(DASHES)]
-            axes.plot(line.x, line.y, color=line.colour, linestyle=style, label=line.label)
+            last = line is lines[-1]
+            style, width = (DOTTED, 1.4) if last else (others[index % len(others)], 2.0)
+            axes.plot(line.x, line.y, color=line.colour, linestyle=style, linewidth=width, label=line.label)
         axes.set(xlabel=labels[0], ylabel=labels[1])
         axes.set_ylim(bottom=0)
         axes.legend(loc="best")

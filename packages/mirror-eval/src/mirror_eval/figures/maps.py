@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
@@ -13,22 +13,26 @@ from mirror_eval.figures.theme import (
     GRID,
     INK,
     MUTED,
-    ORANGE,
     VERMILION,
     Drawing,
-    class_styles,
     drawing,
     to_svg,
 )
 
 # Dark blue through near-white to dark orange: read alike with any common colour vision.
-DIVERGING = LinearSegmentedColormap.from_list("blue_orange", ["#08519c", BLUE, "#f5f5f2", ORANGE, "#a63603"])
+DIVERGING = LinearSegmentedColormap.from_list("blue_orange", ["#08519c", BLUE, "#f5f5f2", "#e69f00", "#a63603"])
 
 
 def scatter_panel(
-    name: str, title: str, xy: np.ndarray, labels: Sequence[str], is_test: np.ndarray, classes: Sequence[str], alt: str
+    name: str,
+    title: str,
+    xy: np.ndarray,
+    labels: Sequence[str],
+    filled: np.ndarray,
+    styles: Mapping[str, tuple[str, str]],
+    alt: str,
 ) -> Drawing:
-    """Points (n, 2) by class; those of the test part filled, the others outlines. "" is a patient without a class."""
+    """Points (n, 2) in the colour and marker of their label, filled or as outlines. "" is a patient without a label."""
     names = np.asarray(labels, dtype=object)
     with drawing(3.0, 3.0) as figure:
         axes = figure.add_subplot()
@@ -37,12 +41,11 @@ def scatter_panel(
         for side in axes.spines.values():
             side.set(visible=True, color=GRID)
         size = float(np.clip(2600 / max(len(xy), 1), 9, 46))
-        styles = {"": (GREY, "."), **class_styles(classes)}
-        for one, (colour, marker) in styles.items():
+        for one, (colour, marker) in {"": (GREY, "."), **styles}.items():
             mine = names == one
-            axes.scatter(*xy[mine & ~is_test].T, s=size, marker=marker, facecolors="none", edgecolors=colour,
+            axes.scatter(*xy[mine & ~filled].T, s=size, marker=marker, facecolors="none", edgecolors=colour,
                          linewidths=1.0, alpha=0.75)  # fmt: skip
-            axes.scatter(*xy[mine & is_test].T, s=size * 1.15, marker=marker, color=colour, linewidths=0, alpha=0.95)
+            axes.scatter(*xy[mine & filled].T, s=size * 1.15, marker=marker, color=colour, linewidths=0, alpha=0.95)
         axes.set_title(title)
         return to_svg(figure, name, alt)
 

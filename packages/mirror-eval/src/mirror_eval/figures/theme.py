@@ -22,9 +22,11 @@ from matplotlib.figure import Figure
 
 INK, MUTED, GRID, SURFACE = "#1b1f24", "#59626d", "#e3e6ea", "#fefefe"
 
-# Okabe and Ito's palette (2008), told apart with any common colour vision; in the order in which classes take them.
-BLUE, VERMILION, GREEN, ORANGE = "#0072b2", "#d55e00", "#009e73", "#e69f00"
-PURPLE, SKY, YELLOW, GREY = "#cc79a7", "#56b4e9", "#f0e442", "#8a929b"
+# The hues of Okabe and Ito's palette (2008), darkened until each stands out from paper by 3 to 1 (their yellow, orange
+# and sky do not), and moved apart until any two differ in any common colour vision (their purple and our grey did not).
+# In the order in which classes take them.
+BLUE, VERMILION, GREEN, ORANGE = "#0072b2", "#b83b01", "#0aa06c", "#c0813f"
+PURPLE, SKY, YELLOW, GREY = "#8a2c55", "#448fe0", "#9b9401", "#77858c"
 PALETTE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, YELLOW)
 MARKERS = ("o", "^", "s", "D", "v", "P", "X")  # shape says the same as colour
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)), "-", (0, (5, 2)), (0, (1.5, 1.5)))

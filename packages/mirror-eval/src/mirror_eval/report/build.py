@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from mirror_eval.report.evidence import Evidence
 from mirror_eval.report.gather import gather
 from mirror_eval.report.page import render
 from mirror_eval.report.paper import PAPER_COHORTS, PaperCohort
+from mirror_eval.report.sections.alignment import alignment
 from mirror_eval.report.sections.attention import attention
 from mirror_eval.report.sections.cohort import cohort
-from mirror_eval.report.sections.embeddings import alignment, embeddings
+from mirror_eval.report.sections.controls import controls as null_controls
+from mirror_eval.report.sections.embeddings import embeddings
 from mirror_eval.report.sections.genes import genes
 from mirror_eval.report.sections.methods import methods
 from mirror_eval.report.sections.provenance import provenance
@@ -40,6 +43,8 @@ def build_report(
     store: Store,
     run: str,
     *,
+    compare: Sequence[str] = (),
+    controls: bool = True,
     seed: int = 0,
     resamples: int = 1000,
     paper: str | None = None,
@@ -48,14 +53,16 @@ def build_report(
     """Evaluate a run and lay out everything found as one self-contained HTML page.
 
     Args:
+        compare: runs of the store whose scores stand beside; one named "untrained" always does.
+        controls: score the run with shuffled outcomes and with random features too.
         seed: of evaluations, bootstrap and UMAP. resamples: bootstrap samples.
         paper: show the figures that the MIRROR paper prints for this cohort beside ours.
         slides: folder of the slide files, to show the tiles with most attention in full resolution.
 
     Raises:
         StoreError: ``MISSING`` if the store has no such run; ``CORRUPT_STORE``, ``NEWER_FORMAT``.
-        BadInput: ``BAD_OPTION`` for an unknown cohort of the paper, no samples, or a negative seed; ``NOT_FOUND`` or
-            ``EMPTY`` for a folder of slides that is none.
+        BadInput: ``BAD_OPTION`` for an unknown cohort of the paper, no samples, a negative seed, or a run compared with
+            itself; ``NOT_FOUND`` or ``EMPTY`` for a folder of slides that is none.
     """
     if paper is not None and paper not in PAPER_COHORTS:
         message = "the paper has no such cohort"
@@ -65,7 +72,8 @@ def build_report(
     if seed < 0:
         raise BadInput("BAD_OPTION", "a seed is not negative", key="--seed", got=seed)
     files = slide_files(slides) if slides is not None else None
-    return lay_out(gather(store, run, seed=seed, resamples=resamples, files=files), seed, paper)
+    found = gather(store, run, compare=compare, controls=controls, seed=seed, resamples=resamples, files=files)
+    return lay_out(found, seed, paper)
 
 
 def lay_out(evidence: Evidence, seed: int, paper: PaperCohort | None) -> Report:
@@ -74,6 +82,7 @@ def lay_out(evidence: Evidence, seed: int, paper: PaperCohort | None) -> Report:
         cohort(evidence),
         subtyping(evidence, paper),
         survival(evidence, paper),
+        null_controls(evidence),
         embeddings(evidence, seed),
         alignment(evidence),
         genes(evidence),

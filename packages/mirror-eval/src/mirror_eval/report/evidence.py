@@ -11,7 +11,7 @@ from mirror_data.store import Embeddings, Expression, Fold, GeneSelection, Patie
 
 from mirror_eval.attention import SlideAttention
 from mirror_eval.figures.slides import AttentionMap
-from mirror_eval.results import RetrievalResult, SubtypeResult, SurvivalResult
+from mirror_eval.results import Control, RetrievalResult, SubtypeResult, SurvivalResult
 from mirror_eval.tile_pictures import TilePictures
 
 SHOTS = 10  # patients a class, or a time bin, in the few-shot tables
@@ -22,6 +22,27 @@ class Missing:
     """Something the report cannot show, and why, in a sentence."""
 
     reason: str
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One run of the store, scored by the linear protocol, or by what it predicted itself where it embeds nothing."""
+
+    run: str
+    method: str
+    subtype: SubtypeResult | Missing
+    survival: SurvivalResult | Missing
+    retrieval: RetrievalResult | Missing
+
+
+@dataclass(frozen=True)
+class NullControl:
+    """The report's run scored under a null control, a result a deal of the dice: nothing it reaches can be more than
+    luck, or a leak."""
+
+    control: Control
+    subtype: tuple[SubtypeResult, ...] | Missing
+    survival: tuple[SurvivalResult, ...] | Missing
 
 
 @dataclass(frozen=True)
@@ -64,11 +85,14 @@ class Evidence:
     expression: Expression | Missing
     embedded: Mapping[str, frozenset[str]]  # modality -> patients embedded in any fold
     embeddings: Mapping[str, Embeddings]  # of the shown fold
+    aligned: Mapping[str, Embeddings]  # its aligned vectors: both modalities, or none
     subtype: SubtypeResult | Missing
     subtype_few_shot: SubtypeResult | Missing
     survival: SurvivalResult | Missing
     survival_few_shot: SurvivalResult | Missing
     retrieval: RetrievalResult | Missing
+    controls: tuple[NullControl, ...] | Missing
+    others: tuple[Scored, ...]  # runs shown beside this one
     genes: GeneSelection | Missing  # of the shown fold
     attention: tuple[SlideShown, ...] | Missing
     sources: Mapping[str, str]  # store path -> hash of what the shown fold was trained on

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from mirror_data.errors import BadInput, BadSlide, StoreError
+from mirror_data.errors import BadInput, BadSlide
 from mirror_data.ids import to_key
-from mirror_data.progress import progress
 from mirror_data.store import (
     MODALITIES,
+    Embeddings,
     Fold,
     GeneSelection,
     Patients,
-    Split,
     Store,
     read_embeddings,
     read_expression,
@@ -27,49 +26,40 @@ from mirror_data.store import (
 
 from mirror_eval.attention import AttentionRun, attention_run, slide_attention
 from mirror_eval.figures.slides import map_of
-from mirror_eval.report.evidence import SHOTS, Evidence, Missing, SlideShown, TileFeatures
-from mirror_eval.results import Protocol
-from mirror_eval.retrieval import retrieval
+from mirror_eval.report.evaluations import evaluate, or_missing, runs_beside, sentence
+from mirror_eval.report.evidence import Evidence, Missing, SlideShown, TileFeatures
 from mirror_eval.run_data import committed_folds
-from mirror_eval.subtype import evaluate_subtype
-from mirror_eval.survival import evaluate_survival
 from mirror_eval.tile_pictures import SlideFiles, tile_pictures
 
-Found = TypeVar("Found")
 SLIDES_SHOWN = 4
 
 
 def gather(
-    store: Store, run: str, *, seed: int = 0, resamples: int = 1000, files: SlideFiles | None = None
+    store: Store,
+    run: str,
+    *,
+    compare: Sequence[str] = (),
+    controls: bool = True,
+    seed: int = 0,
+    resamples: int = 1000,
+    files: SlideFiles | None = None,
 ) -> Evidence:
     """Read and evaluate everything that a report on this run can show.
 
     Args:
+        compare: runs whose scores stand beside. controls: whether to score the run under null controls too.
         seed: of the evaluations' inner parts, support sets and bootstrap. resamples: bootstrap samples.
         files: the slides' files, to read the tiles with most attention from; None for the stored thumbnails.
 
     Raises:
         StoreError: ``MISSING`` if there is no such run, or a record that is damaged; what was simply never written
-            becomes `Missing`.
+            becomes `Missing`. BadInput: ``BAD_OPTION`` if the run is compared with itself.
     """
     numbers, _ = committed_folds(store, run)
+    others = runs_beside(store, run, compare)
     runs = tuple(read_run(store, run, number) for number in numbers)
     split, shown = read_split(store, runs[0].split), numbers[0]
-    with progress("report", 5, "evaluations") as told:
-
-        def evaluated(call: Callable[[], Found]) -> Found | Missing:
-            result = or_missing(call)
-            told.advance()
-            return result
-
-        stored = not _modalities(store, run, shown)
-        protocol: Protocol = "stored" if stored else "linear"
-        options = {"seed": seed, "resamples": resamples}
-        subtype = evaluated(lambda: evaluate_subtype(store, run, protocol=protocol, **options))
-        survival = evaluated(lambda: evaluate_survival(store, run, protocol=protocol, **options))
-        subtype_few = evaluated(lambda: evaluate_subtype(store, run, protocol="few-shot", shots=SHOTS, **options))
-        survival_few = evaluated(lambda: evaluate_survival(store, run, protocol="few-shot", shots=SHOTS, **options))
-        found = evaluated(lambda: retrieval(store, run, k=_retrieval_k(split, numbers), **options))
+    found = evaluate(store, run, others, controls=controls, seed=seed, resamples=resamples)
     patients = or_missing(lambda: read_patients(store))
     sources = dict(store.document(schema.run(run, shown)).parents)
     slides = {a["slide_id"]: a["patient_id"] for a in _slide_attributes(store)}
@@ -85,11 +75,14 @@ def gather(
         expression=or_missing(lambda: read_expression(store)),
         embedded=_embedded(store, run, numbers),
         embeddings={m: read_embeddings(store, run, shown, m) for m in _modalities(store, run, shown)},
-        subtype=subtype,
-        subtype_few_shot=subtype_few,
-        survival=survival,
-        survival_few_shot=survival_few,
-        retrieval=found,
+        aligned=_aligned(store, run, shown),
+        subtype=found.main.subtype,
+        subtype_few_shot=found.subtype_few_shot,
+        survival=found.main.survival,
+        survival_few_shot=found.survival_few_shot,
+        retrieval=found.main.retrieval,
+        controls=found.controls,
+        others=found.others,
         genes=_genes(store, sources, shown),
         attention=_attention(store, run, shown, slides, split.folds[shown], patients, files),
         sources=sources,
@@ -98,35 +91,19 @@ def gather(
     )
 
 
-def _retrieval_k(split: Split, numbers: list[int]) -> int:
-    """10, or a fifth of the smallest test part if that has fewer than 50 patients: recall@10 among 12 says nothing."""
-    least = min(len(split.folds[number].test) for number in numbers)
-    return 10 if least >= 50 else max(2, least // 5)
-
-
-def or_missing(call: Callable[[], Found]) -> Found | Missing:
-    """What ``call`` returns; a `Missing` where the data do not allow it or the record was never written."""
-    try:
-        return call()
-    except BadInput as error:
-        return Missing(_sentence(error.message, error.got))
-    except StoreError as error:
-        if error.code != "MISSING":
-            raise
-        return Missing(_sentence(error.message, None))
-
-
-def _sentence(message: str, got: str | None) -> str:
-    text = message[:1].upper() + message[1:] + (f" ({got})" if got else "")
-    return text.rstrip(".") + "."
-
-
 def _slide_attributes(store: Store) -> list[dict[str, Any]]:
     return [store.document(f"slides/{key}").attributes for key in store.keys("slides")]
 
 
 def _modalities(store: Store, run: str, fold: int) -> list:
     return [m for m in MODALITIES if store.has(schema.embeddings(run, fold, m))]
+
+
+def _aligned(store: Store, run: str, fold: int) -> dict[str, Embeddings]:
+    """Vectors of both modalities in the space that the run shares between them; empty where it has none."""
+    if not all(store.has(schema.embeddings(run, fold, m, aligned=True)) for m in MODALITIES):
+        return {}
+    return {m: read_embeddings(store, run, fold, m, aligned=True) for m in MODALITIES}
 
 
 def _embedded(store: Store, run: str, numbers: list[int]) -> dict[str, frozenset[str]]:
@@ -204,7 +181,7 @@ def _slide_shown(
     try:
         pictures = tile_pictures(shown, drawn.top.tolist(), files)
     except BadInput as error:
-        pictures = Missing(" ".join(_sentence(text, None) for text in (error.message, error.hint) if text))
+        pictures = Missing(" ".join(sentence(text, None) for text in (error.message, error.hint) if text))
     return SlideShown(shown, subtypes.get(shown.slide.patient_id, ""), drawn, pictures)
 
 

@@ -1,37 +1,58 @@
-"""Section: what the embeddings look like, and whether slides and RNA of one patient find each other."""
+"""Section: what the embeddings look like, by subtype and by part of the fold."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from mirror_eval.figures.curves import Line, lines_panel, scores_panel
-from mirror_eval.figures.maps import scatter_panel, similarity_panel
-from mirror_eval.figures.theme import BLUE, GREY, MODALITY_NAME, ORANGE, VARIABLES, class_styles
-from mirror_eval.report.blocks import Absent, Figure, Key, Section, csv_text, number
-from mirror_eval.report.evidence import Evidence, Missing
-from mirror_eval.results import RetrievalResult, Score
-from mirror_eval.retrieval import recall_at_k
+from mirror_eval.figures.maps import scatter_panel
+from mirror_eval.figures.theme import GREEN, GREY, MODALITY_NAME, ORANGE, PURPLE, VARIABLES, class_styles
+from mirror_eval.report.blocks import Absent, Block, Figure, Key, Section, csv_text
+from mirror_eval.report.evidence import Evidence
 
 LEAST_FOR_UMAP = 10
 GLYPHS = {"o": "●", "^": "▲", "s": "■", "D": "◆", "v": "▼", "P": "✚", "X": "✖"}
+PART_STYLES = {"train": (GREY, "o"), "validation": (ORANGE, "^"), "test": (PURPLE, "s")}
+SIDE_STYLES = {"slide": (GREEN, "o"), "RNA": (PURPLE, "^")}
+
+Styles = Mapping[str, tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Map:
+    """Patients laid out in two dimensions."""
+
+    name: str
+    title: str
+    patient_ids: tuple[str, ...]
+    xy: np.ndarray  # (n, 2)
 
 
 def embeddings(evidence: Evidence, seed: int) -> Section:
-    """UMAP of slide, RNA and joint embeddings of one fold."""
+    """UMAP of slide, RNA and joint embeddings of one fold, and of the space that the modalities share."""
     lead = (
         "Each patient's slide and expression as the trained network sees them, laid out in two dimensions: patients "
-        "that "
-        "the network finds alike lie close. Distances between far groups, and the axes themselves, mean nothing."
+        "that the network finds alike lie close. Distances between far groups, and the axes themselves, mean nothing."
     )
-    return Section("embeddings", "Embeddings", lead, (_umap(evidence, seed),))
+    usable = {name: found for name, found in _joint(evidence).items() if len(found[0]) >= LEAST_FOR_UMAP}
+    if not usable:
+        absent = Absent("UMAP", f"It needs embeddings of at least {LEAST_FOR_UMAP} patients.")
+        return Section("embeddings", "Embeddings", lead, (absent,))
+    shown = [name for name in MODALITY_NAME if name in usable]
+    maps = [Map(name, MODALITY_NAME[name], usable[name][0], project(usable[name][1], seed)) for name in shown]
+    blocks: list[Block] = [_by_subtype(evidence, maps), _by_part(evidence, maps)]
+    if evidence.aligned:
+        blocks.append(_aligned(evidence, seed))
+    return Section("embeddings", "Embeddings", lead, tuple(blocks))
 
 
 def _joint(evidence: Evidence) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
-    """Patients and values of the slide, RNA and joint embeddings of the shown fold; joint: both, each at equal "
-    "weight."""
+    """Patients and values of the slide, RNA and joint embeddings of the shown fold; joint: both, each at equal
+    weight."""
     found = {m: (e.patient_ids, e.values.astype(float)) for m, e in evidence.embeddings.items()}
     if len(found) == 2:
         (slide_ids, slides), (rna_ids, rna) = found["slide"], found["rna"]
@@ -58,102 +79,89 @@ def project(values: np.ndarray, seed: int) -> np.ndarray:
         return UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1, init="pca").fit_transform(values)
 
 
-def _umap(evidence: Evidence, seed: int) -> Figure | Absent:
-    usable = {name: found for name, found in _joint(evidence).items() if len(found[0]) >= LEAST_FOR_UMAP}
-    if not usable:
-        return Absent("UMAP", f"It needs embeddings of at least {LEAST_FOR_UMAP} patients.")
+def _by_subtype(evidence: Evidence, maps: Sequence[Map]) -> Figure:
     subtype, test = evidence.subtype_of, set(evidence.fold.test)
-    classes = sorted(set(subtype.values()))
+    styles = class_styles(sorted(set(subtype.values())))
     panels, points = [], []
-    for name in [m for m in MODALITY_NAME if m in usable]:
-        ids, values = usable[name]
-        xy = project(values, seed)
-        labels = [subtype.get(patient, "") for patient in ids]
-        is_test = np.array([patient in test for patient in ids])
-        title = MODALITY_NAME[name]
-        alt = f"UMAP of {len(ids)} patients, {title}, coloured by subtype."
-        panels.append(scatter_panel(f"umap-{name}", title, xy, labels, is_test, classes, alt))
-        columns = {"patient_id": ids, "subtype": labels, "test": is_test, "x": xy[:, 0], "y": xy[:, 1]}
-        points.append(pd.DataFrame({"modality": name, **columns}))
-    legend = [Key(c, VARIABLES[colour], GLYPHS[marker]) for c, (colour, marker) in class_styles(classes).items()]
-    if any("" in set(table["subtype"]) for table in points):
-        legend.append(Key("subtype not known", "grey"))
+    for one in maps:
+        labels = [subtype.get(patient, "") for patient in one.patient_ids]
+        is_test = np.array([patient in test for patient in one.patient_ids])
+        alt = f"UMAP of {len(labels)} patients, {one.title}, coloured by subtype."
+        panels.append(scatter_panel(f"umap-{one.name}", one.title, one.xy, labels, is_test, styles, alt))
+        points.append(_points(one, subtype=labels, test=is_test))
     caption = (
-        f"UMAP of the embeddings of fold {evidence.shown_fold}. Filled: test patients, whom the network never saw in "
-        "training; "
-        "outlines: training and validation patients. Joint: both embeddings side by side, each scaled to the same "
-        "total variance."
+        f"UMAP of the embeddings of fold {evidence.shown_fold} by subtype. Filled: test patients, whom the network "
+        "never saw in training; outlines: training and validation patients. Slides + RNA: both embeddings side by "
+        "side, each scaled to the same total variance."
     )
-    return Figure("umap", caption, tuple(panels), tuple(legend), csv_text(pd.concat(points)))
+    table = pd.concat(points)
+    legend = (*_legend(styles), *_unknown("subtype not known", table["subtype"]))
+    return Figure("umap", caption, tuple(panels), legend, csv_text(table))
 
 
-def alignment(evidence: Evidence) -> Section:
-    """Retrieval across modalities: recall at k against chance, and the similarity matrix of one fold."""
-    result = evidence.retrieval
-    title = "Alignment of slides and RNA"
-    if isinstance(result, Missing):
-        return Section("alignment", title, "", (Absent("Cross-modal retrieval", result.reason),))
-    mapped = "A linear map between the embeddings is fitted on the training patients"
-    how = "The run's own aligned vectors are compared" if result.aligned else mapped
-    lead = (
-        f"Given a test patient's slide, is that patient's RNA among the {result.k} most similar of the fold, and the "
-        f"other way round? {how}; chance is what a random order would reach."
-    )
-    return Section("alignment", title, lead, (_recall(result), _similarity(result, evidence)))
-
-
-def _recall(result: RetrievalResult) -> Figure:
-    rows = [("slide → RNA", result.slide_to_rna), ("RNA → slide", result.rna_to_slide)]
-    told = "; ".join(f"{label} {number(s.mean)} ± {number(s.sd)}" for label, s in rows)
-    alt = f"Recall at {result.k}: {told}; chance {number(result.chance)}."
-    title = f"recall@{result.k}"
-    values = [(label, _defined(s), s.mean, s.low, s.high) for label, s in rows]
-    dots = scores_panel("recall", title, values, result.chance, alt)
-    curves, points = _recall_curves(result)
-    alt = "Recall at every k in both directions, beside chance."
-    lines = lines_panel(
-        "recall-curve", "recall@k, mean of folds", curves, ("share of the fold's patients looked at", "recall"), alt
-    )
-    caption = f"Recall at {result.k}: {told}; chance {number(result.chance)}. Small dots: folds; bars: 95 % intervals."
-    return Figure("recall", caption, (dots, lines), csv=csv_text(points))
-
-
-def _defined(score: Score) -> list[float]:
-    return [value for value in score.folds if value == value]
-
-
-def _recall_curves(result: RetrievalResult) -> tuple[list[Line], pd.DataFrame]:
-    """Recall against the share of patients looked at, averaged over folds."""
-    share = np.linspace(0, 1, 101)
-    lines, table = [], {"share_looked_at": share}
-    for label, colour, by_rna in (("slide → RNA", BLUE, False), ("RNA → slide", ORANGE, True)):
-        folds = []
-        for fold in result.folds:
-            similarity = fold.similarity.T if by_rna else fold.similarity
-            looked = np.floor(share * len(similarity) + 1e-9).astype(int)
-            folds.append([recall_at_k(similarity, k) for k in looked])
-        table[f"recall {label}"] = np.mean(folds, axis=0)
-        lines.append(Line(label, share, table[f"recall {label}"], colour))
-    lines.append(Line("chance", share, share, GREY))
-    return lines, pd.DataFrame(table)
-
-
-def _similarity(result: RetrievalResult, evidence: Evidence) -> Figure:
-    """The fold with most patients, ordered by subtype."""
-    fold = max(result.folds, key=lambda one: (len(one.patient_ids), -one.fold))
-    subtype = evidence.subtype_of
-    labels = np.array([subtype.get(patient, "unknown") for patient in fold.patient_ids])
-    order = np.lexsort([np.array(fold.patient_ids), labels])
-    sizes = [(str(name), int((labels == name).sum())) for name in np.unique(labels)]
-    matrix = fold.similarity[np.ix_(order, order)]
-    alt = f"Similarity of the slides and RNA of {len(order)} test patients of fold {fold.fold}, ordered by subtype."
-    panel = similarity_panel("similarity", f"fold {fold.fold}, {len(order)} test patients", matrix, sizes, alt)
-    ids = [fold.patient_ids[k] for k in order]
-    table = pd.DataFrame(matrix, columns=ids)
-    table.insert(0, "slide_of", ids)
+def _by_part(evidence: Evidence, maps: Sequence[Map]) -> Figure:
+    part_of = evidence.fold.part_of()
+    panels, points = [], []
+    for one in maps:
+        parts = [part_of.get(patient, "") for patient in one.patient_ids]
+        filled = np.array([part != "train" for part in parts])
+        alt = f"UMAP of {len(parts)} patients, {one.title}, coloured by part of the fold."
+        panels.append(scatter_panel(f"umap-part-{one.name}", one.title, one.xy, parts, filled, PART_STYLES, alt))
+        points.append(_points(one, part=parts))
     caption = (
-        "Similarity of every test patient's slide (rows) to every test patient's RNA (columns). A dark orange "
-        "diagonal: a patient's own pair "
-        "is closest. Orange blocks on it: what is shared is the subtype."
+        f"The same maps by part of fold {evidence.shown_fold}. Test patients should lie among the training patients; "
+        "where they lie apart, the network knows its training patients by heart."
     )
-    return Figure("similarity", caption, (panel,), csv=csv_text(table))
+    table = pd.concat(points)
+    legend = (*_legend(PART_STYLES), *_unknown("not in the split", table["part"]))
+    return Figure("umap-part", caption, tuple(panels), legend, csv_text(table))
+
+
+def _aligned(evidence: Evidence, seed: int) -> Figure | Absent:
+    """Slide and RNA vectors of the space that they share, in one map."""
+    slide, rna = evidence.aligned["slide"], evidence.aligned["rna"]
+    ids = (*slide.patient_ids, *rna.patient_ids)
+    if len(ids) < LEAST_FOR_UMAP:
+        return Absent("UMAP of the shared space", f"It needs at least {LEAST_FOR_UMAP} vectors.")
+    values = np.concatenate([slide.values, rna.values]).astype(float)
+    xy = project(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12), seed)
+    sides = ["slide"] * len(slide.patient_ids) + ["RNA"] * len(rna.patient_ids)
+    subtype, part_of = evidence.subtype_of, evidence.fold.part_of()
+    subtypes, parts = ([of.get(patient, "") for patient in ids] for of in (subtype, part_of))
+    is_test = np.array([part == "test" for part in parts])
+    not_train = np.array([part != "train" for part in parts])
+    styles = class_styles(sorted(set(subtype.values())))
+    title = f"{len(ids)} vectors of {len(set(ids))} patients"
+    panels = (
+        scatter_panel(
+            "umap-aligned", "by modality", xy, sides, is_test, SIDE_STYLES, f"UMAP of {title}, coloured by modality."
+        ),
+        scatter_panel(
+            "umap-aligned-subtype", "by subtype", xy, subtypes, is_test, styles, f"The same {title}, by subtype."
+        ),
+        scatter_panel(
+            "umap-aligned-part", "by part", xy, parts, not_train, PART_STYLES, f"The same {title}, by part of the fold."
+        ),
+    )
+    caption = (
+        f"UMAP of the space that slides and RNA share in fold {evidence.shown_fold}: every patient's slide and RNA "
+        "vectors in one map. Where the two modalities lie apart there is a gap between them, which retrieval can live "
+        "with; where they mix, a slide and its RNA look alike to the network. Filled as in the maps above."
+    )
+    keys = (*_legend(SIDE_STYLES), *_legend(styles), *_legend(PART_STYLES))
+    columns = {"modality": sides, "subtype": subtypes, "part": parts, "x": xy[:, 0], "y": xy[:, 1]}
+    table = pd.DataFrame({"patient_id": ids, **columns})
+    return Figure("umap-aligned", caption, panels, keys, csv_text(table))
+
+
+def _points(one: Map, **columns: Sequence | np.ndarray) -> pd.DataFrame:
+    names = {"modality": one.name, "patient_id": one.patient_ids}
+    return pd.DataFrame({**names, **columns, "x": one.xy[:, 0], "y": one.xy[:, 1]})
+
+
+def _legend(styles: Styles) -> tuple[Key, ...]:
+    return tuple(Key(name, VARIABLES[colour], GLYPHS[marker]) for name, (colour, marker) in styles.items())
+
+
+def _unknown(label: str, labels: pd.Series) -> tuple[Key, ...]:
+    return (Key(label, "grey", "·"),) if (labels == "").any() else ()

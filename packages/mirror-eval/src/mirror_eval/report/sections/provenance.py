@@ -8,7 +8,9 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from mirror_eval.report.blocks import Block, Cell, Facts, Section, Table
+import pandas as pd
+
+from mirror_eval.report.blocks import Block, Cell, Facts, Section, Table, csv_text
 from mirror_eval.report.evidence import Evidence, Missing
 
 PACKAGES = ("mirror-eval", "mirror-data", "numpy", "scipy", "pandas", "scikit-learn", "matplotlib", "umap-learn")
@@ -22,9 +24,10 @@ def provenance(evidence: Evidence, seed: int) -> Section:
         (Cell(f"fold {one.fold}", sort=one.fold), Cell(one.method), Cell(one.split), Cell(one.checkpoint_sha256[:16]))
         for one in evidence.runs
     )
-    blocks: list[Block] = [
-        Table("checkpoints", f"Folds of the run “{evidence.run}”.", ("", "method", "split", "checkpoint SHA-256"), rows)
-    ]
+    columns = ("", "method", "split", "checkpoint SHA-256")
+    frame = pd.DataFrame([(one.fold, one.method, one.split, one.checkpoint_sha256) for one in evidence.runs])
+    csv = csv_text(frame.set_axis(["fold", "method", "split", "checkpoint_sha256"], axis=1))
+    blocks: list[Block] = [Table("checkpoints", f"Folds of the run “{evidence.run}”.", columns, rows, csv=csv)]
     blocks.append(Facts("Training configuration", flat(run.config)))
     blocks.append(Facts("Last training metrics of the shown fold", flat(run.metrics)))
     drawn = {"name": evidence.split.name, "seed": evidence.split.seed, **evidence.split.drawn}

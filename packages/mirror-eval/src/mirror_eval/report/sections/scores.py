@@ -9,8 +9,11 @@ import pandas as pd
 
 from mirror_eval.figures.theme import MODALITY_NAME
 from mirror_eval.report.blocks import Cell, Table, csv_text, number, score_cell
+from mirror_eval.report.evidence import Missing
 from mirror_eval.report.paper import COHORT_NAMES, PUBLISHED, PaperCohort, Published
 from mirror_eval.results import Score, SubtypeResult, SurvivalResult
+
+Result = SubtypeResult | SurvivalResult
 
 
 @dataclass(frozen=True)
@@ -25,31 +28,68 @@ class Column:
 def score_table(
     name: str,
     caption: str,
-    result: SubtypeResult | SurvivalResult,
+    result: Result,
     columns: Sequence[Column],
     paper: PaperCohort | None,
+    others: Sequence[tuple[str, Result | Missing]] = (),
 ) -> Table:
-    """Rows: slides only, RNA only, both (those that there are). Columns: metrics as mean +- sd and interval."""
-    cells = {(score.modality, score.metric): score for score in result.scores}
-    rows = [m for m in MODALITY_NAME if any(score.modality == m for score in result.scores)]
-    known = [column for column in columns if any((row, column.metric) in cells for row in rows)]
-    body = tuple(
-        (Cell(MODALITY_NAME[row]), *(_cell(cells.get((row, column.metric))) for column in known)) for row in rows
-    )
+    """Rows: slides only, RNA only, both (those that there are), of the run and of others beside it. Columns: metrics as
+    mean +- sd and interval.
+
+    Args:
+        others: name and result of each run beside.
+    """
+    beside = [other for _, other in others if not isinstance(other, Missing)]
+    present = {score.metric for score in result.scores}
+    known = [column for column in columns if column.metric in present]
+    body = [row for one in (result, *beside) for row in _rows(one, known, named=bool(others))]
     published = PUBLISHED.get((paper, result.protocol), ()) if paper else ()
     reference = tuple((Cell(p.method, p.backbone), *(_published(p, column) for column in known)) for p in published)
     shown = {column.metric for column in known}
-    csv = scores_csv([score for score in result.scores if score.metric in shown])
-    note = (
+    csv = scores_csv({one.run: [s for s in one.scores if s.metric in shown] for one in (result, *beside)})
+    note = [
         "Mean ± standard deviation over folds; below, the 95 % interval of the mean when the test patients of each "
-        "fold are drawn again."
-    )
+        "fold are drawn again.",
+        *_about(result, others),
+    ]
     if reference and paper:
-        note += (
-            f" Last rows: as printed in the MIRROR paper for {COHORT_NAMES[paper]}; other patients, genes and splits, "
+        note.append(
+            f"Last rows: as printed in the MIRROR paper for {COHORT_NAMES[paper]}; other patients, genes and splits, "
             "so for orientation only."
         )
-    return Table(name, caption, ("", *(c.heading for c in known)), body, reference, note, csv)
+    return Table(name, caption, ("", *(c.heading for c in known)), tuple(body), reference, " ".join(note), csv)
+
+
+def _rows(result: Result, columns: Sequence[Column], *, named: bool) -> list[tuple[Cell, ...]]:
+    """A row a modality; ``named`` says whose it is."""
+    cells = {(score.modality, score.metric): score for score in result.scores}
+    detail = f"run {result.run}" if named else ""
+    return [
+        (Cell(MODALITY_NAME[row], detail), *(_cell(cells.get((row, column.metric))) for column in columns))
+        for row in MODALITY_NAME
+        if any(score.modality == row for score in result.scores)
+    ]
+
+
+def _about(result: Result, others: Sequence[tuple[str, Result | Missing]]) -> list[str]:
+    """What to know before runs are compared: who could not be scored, and who was scored on other patients."""
+    told, mine = [], tested(result)
+    for name, other in others:
+        if isinstance(other, Missing):
+            told.append(f"Run {name} is not shown: {other.reason}")
+        elif (theirs := tested(other)) != mine:
+            told.append(
+                f"Run {name} was tested on {len(theirs):,} patients, {len(theirs & mine):,} of them in the same fold "
+                f"as the {len(mine):,} here: not the same exam."
+            )
+    if others:
+        told.append("Whether a difference between runs is more than luck, mirror-eval compare tells.")
+    return told
+
+
+def tested(result: Result) -> frozenset[tuple[int, str]]:
+    """Fold and patient of everyone tested, in any row."""
+    return frozenset(zip(result.predictions["fold"], result.predictions["patient_id"], strict=True))
 
 
 def _cell(score: Score | None) -> Cell:
@@ -63,19 +103,21 @@ def _published(row: Published, column: Column) -> Cell:
     return Cell(f"{number(mean)} ± {number(sd)}", "published", mean)
 
 
-def scores_csv(scores: Sequence[Score]) -> str:
-    """Every score in full, one row a metric and modality, with the folds' values."""
-    folds = max((len(score.folds) for score in scores), default=0)
+def scores_csv(scores: Mapping[str, Sequence[Score]]) -> str:
+    """Every score of each run in full, one row a metric and modality, with the folds' values."""
+    folds = max((len(score.folds) for mine in scores.values() for score in mine), default=0)
     rows: list[Mapping] = [
         {
+            "run": run,
             "modality": score.modality,
             "metric": score.metric,
             "mean": score.mean,
             "sd_over_folds": score.sd,
             "low": score.low,
             "high": score.high,
-            **{f"fold_{k}": score.folds[k] for k in range(folds)},
+            **{f"fold_{k}": value for k, value in zip(range(folds), score.folds, strict=False)},
         }
-        for score in scores
+        for run, mine in scores.items()
+        for score in mine
     ]
     return csv_text(pd.DataFrame(rows))

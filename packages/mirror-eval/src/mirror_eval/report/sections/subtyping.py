@@ -34,7 +34,8 @@ def subtyping(evidence: Evidence, paper: PaperCohort | None) -> Section:
     result = evidence.subtype
     if isinstance(result, Missing):
         return Section("subtyping", "Subtyping", "", (Absent("Subtyping", result.reason),))
-    blocks: list[Block] = [score_table("subtype-scores", _caption(result), result, COLUMNS, paper)]
+    others = [(other.run, other.subtype) for other in evidence.others]
+    blocks: list[Block] = [score_table("subtype-scores", _caption(result), result, COLUMNS, paper, others)]
     table = result.predictions[result.predictions["draw"] == 0]
     blocks += [_roc(result, table), _calibration(result, table)]
     further = "Further scores of the same predictions; ↓ lower is better."

@@ -13,6 +13,7 @@ from mirror_eval.report.blocks import Absent, Block, Figure, Section, count, csv
 from mirror_eval.report.evidence import SHOTS, Evidence, Missing
 from mirror_eval.report.paper import PaperCohort
 from mirror_eval.report.sections.scores import Column, score_table
+from mirror_eval.report.sections.survival_calibration import survival_calibration
 from mirror_eval.results import SurvivalResult
 
 COLUMNS = (
@@ -29,8 +30,9 @@ def survival(evidence: Evidence, paper: PaperCohort | None) -> Section:
     result = evidence.survival
     if isinstance(result, Missing):
         return Section("survival", "Survival", "", (Absent("Survival analysis", result.reason),))
-    blocks: list[Block] = [score_table("survival-scores", _caption(result), result, COLUMNS, paper)]
-    blocks += [_kaplan_meier(result), _brier(result)]
+    others = [(other.run, other.survival) for other in evidence.others]
+    blocks: list[Block] = [score_table("survival-scores", _caption(result), result, COLUMNS, paper, others)]
+    blocks += [_kaplan_meier(result), _brier(result), survival_calibration(result)]
     few = evidence.survival_few_shot
     if isinstance(few, Missing):
         blocks.append(Absent("Few-shot survival", few.reason))
