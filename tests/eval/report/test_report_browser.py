@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import csv
+import io
+import re
 import shutil
 import time
 
 import pytest
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver")
+pytestmark = [
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver"),
+    pytest.mark.timeout(900),  # the report is made within the first test
+]
 FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
@@ -93,7 +100,7 @@ def test_tables_sort_by_keyboard_and_references_keep_apart(browser):
     browser.execute_script("arguments[0].focus()", button)
     button.send_keys(Keys.ENTER)
     means = [float(text.split(" ")[0]) for text in column(browser, "subtype-scores", 1)]
-    assert len(means) == 3
+    assert len(means) == 7  # this run, the untrained one, and the predictions of another
     assert means == sorted(means, reverse=True)
     button.send_keys(Keys.SPACE)
     assert [float(text.split(" ")[0]) for text in column(browser, "subtype-scores", 1)] == sorted(means)
@@ -116,31 +123,126 @@ def test_first_tab_skips_to_the_report(browser):
     assert browser.switch_to.active_element.text == "Skip to the report"
 
 
-def test_figures_are_handed_out_as_svg_in_plain_colours(browser, downloads):
+def test_every_table_sorts_by_every_column(browser):
+    """Numbers by value, words by letter, both ways; a second click turns the order round."""
+    sorted_columns = """
+        const found = [];
+        for (const button of document.querySelectorAll("table .sort")) {
+            const head = button.closest("th"), table = head.closest("table");
+            const column = [...head.parentNode.children].indexOf(head);
+            for (let click = 0; click < 2; click++) {
+                button.click();
+                const cells = [...table.tBodies[0].rows].map((row) => row.cells[column]);
+                const keys = cells.map((c) => "sort" in c.dataset ? Number(c.dataset.sort) : c.textContent.trim());
+                const marked = table.querySelectorAll("thead [aria-sort]").length;
+                found.push([table.id, head.getAttribute("aria-sort"), keys, marked]);
+            }
+        }
+        return found"""
+    found = browser.execute_script(sorted_columns)
+    browser.refresh()
+    assert {table for table, *_ in found} >= {"subtype-scores", "survival-scores", "null-controls", "gene-table"}
+    for table, order, keys, marked in found:
+        assert marked == 1, table
+        if all(isinstance(key, int | float) for key in keys):
+            assert keys == sorted(keys, reverse=order == "descending"), (table, order)
+        elif all(isinstance(key, str) and key.isalpha() for key in keys):
+            assert keys == sorted(keys, key=str.lower, reverse=order == "descending"), (table, order)
+    assert [order for _, order, *_ in found[::2]].count(None) == 0
+    assert all(one[1] != other[1] for one, other in zip(found[::2], found[1::2], strict=True))
+
+
+def fetched(downloads, names: list[str]) -> list[str]:
+    """Texts of downloads, once they are all there and whole."""
+    for _ in range(300):
+        if all((downloads / name).exists() for name in names) and not list(downloads.glob("*.crdownload")):
+            break
+        time.sleep(0.1)
+    return [(downloads / name).read_text(encoding="utf-8") for name in names]
+
+
+def test_every_figure_is_handed_out_as_svg_in_plain_colours(browser, downloads):
     from xml.etree import ElementTree
 
-    button = browser.find_element("css selector", '[data-svg="roc-both"]')
-    assert button.is_displayed()
-    browser.execute_script("arguments[0].click()", button)
-    file = downloads / "roc-both.svg"
-    for _ in range(100):
-        if file.exists() and file.stat().st_size:
-            break
-        time.sleep(0.1)
-    text = file.read_text(encoding="utf-8")
-    assert ElementTree.fromstring(text).tag.endswith("svg")
-    assert "var(" not in text
-    assert "#0072b2" in text
+    buttons = browser.find_elements("css selector", "[data-svg]")
+    names = [f"{button.get_attribute('data-svg')}.svg" for button in buttons]
+    assert len(names) == len(set(names)) == len(browser.find_elements("css selector", ".panel svg")) >= 25
+    for button in buttons:
+        assert button.is_displayed()
+        browser.execute_script("arguments[0].click()", button)
+    for name, text in zip(names, fetched(downloads, names), strict=True):
+        root = ElementTree.fromstring(text)
+        assert root.tag == "{http://www.w3.org/2000/svg}svg", name
+        assert int(root.attrib["width"]) > 100, name
+        assert len(list(root.iter("{http://www.w3.org/2000/svg}text"))) >= 1, name
+        assert "var(" not in text, name
+    assert "#0072b2" in (downloads / "roc-both.svg").read_text(encoding="utf-8")
 
 
-def test_data_is_handed_out_as_csv(browser, downloads):
-    browser.execute_script("document.querySelector('a[download=\"roc.csv\"]').click()")
-    file = downloads / "roc.csv"
-    for _ in range(100):
-        if file.exists() and file.stat().st_size:
-            break
-        time.sleep(0.1)
-    assert file.read_text().startswith("modality,class,fold,false_positive,true_positive")
+def test_all_data_are_handed_out_as_csv(browser, downloads):
+    names = browser.execute_script("return [...document.querySelectorAll('a[download]')].map((link) => link.download)")
+    assert len(names) == len(set(names)) >= 25
+    for name in names:
+        browser.execute_script("document.querySelector(`a[download='${arguments[0]}']`).click()", name)
+    for name, text in zip(names, fetched(downloads, names), strict=True):
+        rows = list(csv.reader(io.StringIO(text)))
+        assert len({len(row) for row in rows}) == 1, name
+        assert len(rows) >= 2, name
+        dangerous = re.compile(r"[=+@]|-(?![\d.])")  # a negative number is none
+        assert [cell for row in rows for cell in row if dangerous.match(cell)] == [], name
+    assert (downloads / "roc.csv").read_text().startswith("modality,class,fold,false_positive,true_positive")
+
+
+def test_focus_is_seen_wherever_it_goes(browser):
+    from selenium.webdriver.common.keys import Keys
+
+    browser.refresh()
+    look = """const e = document.activeElement, s = getComputedStyle(e);
+        return [e.tagName, s.outlineStyle, parseFloat(s.outlineWidth), s.outlineColor]"""
+    seen = {}
+    for _ in range(40):
+        browser.switch_to.active_element.send_keys(Keys.TAB)
+        tag, style, width, colour = browser.execute_script(look)
+        seen.setdefault(tag, []).append((style, width >= 2, colour))
+    assert {"A", "DIV", "BUTTON"} <= set(seen)  # links, tables that scroll, buttons
+    assert {look for looks in seen.values() for look in looks} == {("solid", True, "rgb(0, 90, 143)")}
+
+
+def test_everything_to_press_has_a_name_and_every_table_its_heads(browser):
+    nameless = """return [...document.querySelectorAll("a, button, summary, [role=region], svg[role=img], nav, table")]
+        .filter((e) => !(e.textContent.trim() || e.getAttribute("aria-label") || e.getAttribute("aria-labelledby")))
+        .map((e) => e.outerHTML.slice(0, 80))"""
+    assert browser.execute_script(nameless) == []
+    headless = """return [...document.querySelectorAll("tbody tr")]
+        .filter((row) => !row.querySelector("th[scope=row]")
+            || row.cells.length !== row.closest("table").tHead.rows[0].cells.length).length"""
+    assert browser.execute_script(headless) == 0
+    levels = "return [...document.querySelectorAll('h1,h2,h3,h4')].map((h) => h.tagName)"
+    assert browser.execute_script(levels) == ["H1"] + ["H2"] * 10
+
+
+def test_prints_to_pdf_with_everything_unfolded_and_nothing_cut(browser):
+    browser.refresh()
+    assert not browser.find_element("css selector", "details").get_attribute("open")
+    paper = {"printBackground": True, "paperWidth": 8.27, "paperHeight": 11.69}
+    pdf = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", paper)["data"])
+    assert pdf.startswith(b"%PDF-")
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) >= 5
+    assert all(part.get_attribute("open") for part in browser.find_elements("css selector", "details"))
+    width = 690  # A4 less the margins, in CSS pixels
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    metrics = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    shown = "return [...document.querySelectorAll(arguments[0])].filter((e) => e.getClientRects().length).length"
+    assert browser.execute_script(shown, "nav, .downloads, .skip, [data-copy]") == 0
+    over = """return [...document.querySelectorAll("table, svg, p, h1, dd")]
+        .filter((e) => e.getBoundingClientRect().right > arguments[0] + 1)
+        .map((e) => e.id || e.outerHTML.slice(0, 60))"""
+    assert browser.execute_script(over, width) == []
+    ground = "return getComputedStyle(document.body).backgroundColor"
+    assert browser.execute_script(ground) == "rgb(255, 255, 255)"
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_light_and_dark(browser):
@@ -156,7 +258,7 @@ def test_light_and_dark(browser):
     assert all(one != other for one, other in zip(light, dark, strict=True))
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("width", [360, 400, 768, 1280])
 def test_nothing_hangs_over_the_edge(browser, width):
     metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)

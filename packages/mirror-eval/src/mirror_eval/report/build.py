@@ -87,8 +87,8 @@ def lay_out(evidence: Evidence, seed: int, paper: PaperCohort | None) -> Report:
         alignment(evidence),
         genes(evidence),
         attention(evidence),
-        provenance(evidence, seed),
         methods(evidence, seed),
+        provenance(evidence, seed),
     )
     top = summary(evidence)
     absent = tuple((b.what, b.reason) for s in sections for b in s.blocks if isinstance(b, Absent))

@@ -18,7 +18,7 @@ from mirror_eval.subtype import evaluate_subtype
 from mirror_eval.survival import evaluate_survival
 
 Found = TypeVar("Found")
-DEALS = 5  # of each null control: one alone may come out far from chance
+DEALS, FEW_DEALS, MANY_PATIENTS = 5, 2, 300  # of each null control: among few patients one may come out far from chance
 UNTRAINED = "untrained"  # a run of this name is always shown: what training adds is what lies above it
 
 
@@ -60,6 +60,7 @@ def evaluate(
     numbers, _ = committed_folds(store, run)
     split = read_split(store, read_run(store, run, numbers[0]).split)
     k = retrieval_k(split, numbers)
+    deals = DEALS if sum(len(split.folds[number].test) for number in numbers) < MANY_PATIENTS else FEW_DEALS
     under_control: list[Control] = [control for control in CONTROLS if control != "none"] if controls else []
     with progress("report", 5 + 3 * len(others) + 2 * len(under_control), "evaluations") as told:
 
@@ -79,7 +80,7 @@ def evaluate(
             )
 
         def dealt(control: Control) -> list[dict[str, Any]]:
-            return [{"control": control, "seed": seed + deal, "resamples": 0} for deal in range(DEALS)]
+            return [{"control": control, "seed": seed + deal, "resamples": 0} for deal in range(deals)]
 
         def under(control: Control) -> NullControl:
             return NullControl(
