@@ -66,13 +66,15 @@ def test_tile_weights_sum_to_one_over_real_tiles(pool: str, attention: str) -> N
             torch.testing.assert_close(found.sum(1), torch.ones(len(found)))
 
 
-def test_repeated_tiles_get_the_weight_of_both_places() -> None:
-    encoder = SlideEncoder(config(position="none", value_kernel=0, slide_depth=1), 10).eval()
+def test_a_repeated_tile_weighs_no_more_for_standing_there_twice() -> None:
+    """Three tiles fill a square of four, the first one twice; what both its places get is known from four tiles."""
+    encoder = SlideEncoder(config(), 10).eval()
     tiles = torch.randn(1, 3, 10)
-    with torch.no_grad():  # three tiles fill a square of four: the first stands there twice
+    with torch.no_grad():
         weights = encoder(tiles, torch.tensor([3]), weights=True).weights[0]
         full = encoder(torch.cat([tiles, tiles[:, :1]], 1), torch.tensor([4]), weights=True).weights[0]
-    torch.testing.assert_close(weights, torch.stack([full[0] + full[3], full[1], full[2]]))
+    expected = torch.stack([(full[0] + full[3]) / 2, full[1], full[2]])
+    torch.testing.assert_close(weights, expected / expected.sum(), rtol=1e-5, atol=1e-6)
 
 
 def test_without_position_and_convolution_the_order_of_tiles_does_not_matter() -> None:

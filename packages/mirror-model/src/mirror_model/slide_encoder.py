@@ -181,6 +181,11 @@ def mean_tile(tiles: Tensor, valid: Tensor | None) -> Tensor:
 
 
 def _per_tile(weights: Tensor, source: Tensor, tiles: int) -> Tensor:
-    """Weights of the places of the square (B, s * s) to weights of tiles (B, N): a tile shown twice gets both."""
-    summed = torch.zeros_like(weights).scatter_add_(1, source, weights)[:, :tiles]
-    return summed / summed.sum(1, keepdim=True)
+    """Weights of the places of the square (B, s * s) to weights of tiles (B, N), which sum to 1.
+
+    A tile shown twice has the mean of both, or the slide's first tiles would come out on top whatever they show.
+    """
+    summed = torch.zeros_like(weights).scatter_add_(1, source, weights)
+    shown = torch.zeros_like(weights).scatter_add_(1, source, torch.ones_like(weights))  # 0, 1 or 2 times
+    mean = (summed / shown.clamp(min=1))[:, :tiles]
+    return mean / mean.sum(1, keepdim=True)
