@@ -43,8 +43,8 @@ from tests.eval.report.filled_store import EVIL_ID, EVIL_SLIDE, RUN, add_predict
 pytestmark = pytest.mark.timeout(900)  # the report of every test here is made within the first
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 SECTIONS = (
-    *("cohort", "subtyping", "survival", "controls", "embeddings", "alignment", "genes", "attention", "methods"),
-    "provenance",
+    *("cohort", "subtyping", "survival", "comparison", "controls", "leakage", "embeddings", "alignment", "genes"),
+    *("attention", "methods", "provenance"),
 )
 
 

@@ -59,7 +59,7 @@ def methods_of_runs(
         protocol = _protocol(store, run, row, how)
         if (run, protocol) not in known:
             known[run, protocol] = evaluate(store, run, protocol=protocol, seed=seed, resamples=0)
-        methods.append(_method_of(known[run, protocol], given, row))
+        methods.append(method_of(known[run, protocol], given, row))
         watch(done, len(runs))
     return tuple(methods)
 
@@ -76,8 +76,12 @@ def _protocol(store: Store, run: str, row: str, how: How) -> Protocol:
     return "linear" if embedded else "stored"
 
 
-def _method_of(result: SubtypeResult | SurvivalResult, name: str, row: str) -> Method:
-    """One row of a run's table as a method."""
+def method_of(result: SubtypeResult | SurvivalResult, name: str, row: str = "") -> Method:
+    """One row of an evaluated run as a method; both modalities where it has both and no row is named.
+
+    Raises:
+        BadInput: ``BAD_OPTION`` if the run has no such row.
+    """
     rows = list(dict.fromkeys(result.predictions["modality"]))
     row = row or next(row for row in ("both", *rows) if row in rows)
     if row not in rows:

@@ -18,9 +18,11 @@ from mirror_eval.report.paper import PAPER_COHORTS, PaperCohort
 from mirror_eval.report.sections.alignment import alignment
 from mirror_eval.report.sections.attention import attention
 from mirror_eval.report.sections.cohort import cohort
+from mirror_eval.report.sections.comparison import comparison
 from mirror_eval.report.sections.controls import controls as null_controls
 from mirror_eval.report.sections.embeddings import embeddings
 from mirror_eval.report.sections.genes import genes
+from mirror_eval.report.sections.leakage import leakage
 from mirror_eval.report.sections.methods import methods
 from mirror_eval.report.sections.provenance import provenance
 from mirror_eval.report.sections.subtyping import subtyping
@@ -82,7 +84,9 @@ def lay_out(evidence: Evidence, seed: int, paper: PaperCohort | None) -> Report:
         cohort(evidence),
         subtyping(evidence, paper),
         survival(evidence, paper),
+        comparison(evidence),
         null_controls(evidence),
+        leakage(evidence),
         embeddings(evidence, seed),
         alignment(evidence),
         genes(evidence),

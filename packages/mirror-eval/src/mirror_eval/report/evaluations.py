@@ -10,6 +10,9 @@ from mirror_data.errors import BadInput, StoreError
 from mirror_data.progress import progress
 from mirror_data.store import MODALITIES, Split, Store, read_run, read_split, run_folds, schema
 
+from mirror_eval.compare import Comparison, compare
+from mirror_eval.compared import Task
+from mirror_eval.method_sources import method_of
 from mirror_eval.report.evidence import SHOTS, Missing, NullControl, Scored
 from mirror_eval.results import CONTROLS, Control, Protocol, SubtypeResult, SurvivalResult
 from mirror_eval.retrieval import retrieval
@@ -19,6 +22,8 @@ from mirror_eval.survival import evaluate_survival
 
 Found = TypeVar("Found")
 DEALS, FEW_DEALS, MANY_PATIENTS = 5, 2, 300  # of each null control: among few patients one may come out far from chance
+REPORTED: dict[Task, str] = {"subtype": "auroc", "survival": "c_harrell"}  # by task: the metric that is compared
+ROW_NAMES = {"slide": "slides only", "rna": "RNA only"}
 UNTRAINED = "untrained"  # a run of this name is always shown: what training adds is what lies above it
 
 
@@ -97,6 +102,25 @@ def evaluate(
             tuple(map(under, under_control)) or Missing("They were not asked for (--no-controls)."),
             tuple(map(scored, others)),
         )
+
+
+def compared(found: Evaluations, task: Task, seed: int) -> Comparison | Missing:
+    """The run against its own single modalities and against the runs beside it."""
+
+    def call() -> Comparison:
+        methods = []
+        for one in (found.main, *found.others):
+            result = getattr(one, task)
+            if isinstance(result, Missing):
+                continue
+            methods.append(method_of(result, one.run))
+            if one is found.main and "both" in {score.modality for score in result.scores}:
+                methods += [method_of(result, f"{one.run}, {ROW_NAMES[row]}", row) for row in ROW_NAMES]
+        if len(methods) < 2:
+            raise BadInput("BAD_OPTION", "nothing stands beside the run: neither a single modality nor another run")
+        return compare(methods, REPORTED[task], reference=methods[0].name, seed=seed)
+
+    return found_main if isinstance(found_main := getattr(found.main, task), Missing) else or_missing(call)
 
 
 def protocol_of(store: Store, run: str) -> Protocol:

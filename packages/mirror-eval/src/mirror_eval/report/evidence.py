@@ -10,7 +10,9 @@ import pandas as pd
 from mirror_data.store import Embeddings, Expression, Fold, GeneSelection, Patients, Run, Split
 
 from mirror_eval.attention import SlideAttention
+from mirror_eval.compare import Comparison
 from mirror_eval.figures.slides import AttentionMap
+from mirror_eval.leakage import Audit
 from mirror_eval.results import Control, RetrievalResult, SubtypeResult, SurvivalResult
 from mirror_eval.tile_pictures import TilePictures
 
@@ -93,6 +95,8 @@ class Evidence:
     retrieval: RetrievalResult | Missing
     controls: tuple[NullControl, ...] | Missing
     others: tuple[Scored, ...]  # runs shown beside this one
+    comparisons: Mapping[str, Comparison | Missing]  # by task: the run against its single modalities and the others
+    audit: Audit
     genes: GeneSelection | Missing  # of the shown fold
     attention: tuple[SlideShown, ...] | Missing
     sources: Mapping[str, str]  # store path -> hash of what the shown fold was trained on

@@ -26,7 +26,8 @@ from mirror_data.store import (
 
 from mirror_eval.attention import AttentionRun, attention_run, slide_attention
 from mirror_eval.figures.slides import map_of
-from mirror_eval.report.evaluations import evaluate, or_missing, runs_beside, sentence
+from mirror_eval.leakage import audit_run
+from mirror_eval.report.evaluations import REPORTED, compared, evaluate, or_missing, runs_beside, sentence
 from mirror_eval.report.evidence import Evidence, Missing, SlideShown, TileFeatures
 from mirror_eval.run_data import committed_folds
 from mirror_eval.tile_pictures import SlideFiles, tile_pictures
@@ -83,6 +84,8 @@ def gather(
         retrieval=found.main.retrieval,
         controls=found.controls,
         others=found.others,
+        comparisons={task: compared(found, task, seed) for task in REPORTED},
+        audit=audit_run(store, run),
         genes=_genes(store, sources, shown),
         attention=_attention(store, run, shown, slides, split.folds[shown], patients, files),
         sources=sources,

@@ -10,6 +10,7 @@ from mirror_eval.report.blocks import Tile, count, listed, number, p_value
 from mirror_eval.report.evidence import Evidence, Missing
 from mirror_eval.report.sections.cohort import membership
 from mirror_eval.report.sections.controls import control_sentence
+from mirror_eval.report.sections.leakage import leakage_sentence
 from mirror_eval.report.sections.survival import risk_groups_test
 from mirror_eval.results import Score, SubtypeResult, SurvivalResult
 
@@ -32,6 +33,7 @@ def summary(evidence: Evidence) -> Summary:
         ("Survival", _survival(evidence)),
         ("Alignment", _alignment(evidence)),
         ("Controls", control_sentence(evidence)),
+        ("Leakage", leakage_sentence(evidence.audit)),
     )
     told = tuple((label, sentence) for label, sentence in sentences if sentence)
     return Summary(_headline(evidence), told, _tiles(evidence))
