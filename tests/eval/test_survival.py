@@ -113,7 +113,7 @@ def test_few_shot_counts_its_events(run_store: Store):
 def test_stored_risks(run_store: Store):
     result = evaluate_survival(run_store, "told", protocol="stored", resamples=50)
     assert (result.head, {score.modality for score in result.scores}) == ("stored", {"stored"})
-    assert {score.metric for score in result.scores} == {"c_harrell", "c_uno"}
+    assert {score.metric for score in result.scores} == {"c_harrell", "c_uno", "auc_mean"}
     rows = result.predictions.query("fold == 1")
     assert result.score("stored", "c_harrell").folds[1] == pytest.approx(
         harrell_c(rows["time_days"], rows["event"], rows["risk"]).c

@@ -66,13 +66,13 @@ def d_calibration(survival_at_end: np.ndarray, event: np.ndarray, *, bins: int =
     """Whether the predicted chance to survive one's own time is uniform over patients.
 
     A censored patient with predicted survival s would have ended anywhere below s with equal chance, and counts in
-    parts accordingly.
+    parts accordingly; where most are censored that evens out the bins, and the test finds little.
 
     Args:
         survival_at_end: (n,) predicted survival at the patient's own last time, in [0, 1].
         event: (n,) True where that was the event.
 
-    Source: Haider et al. 2020, arXiv:1811.11347.
+    Source: Haider et al. 2020, JMLR 21(85):1-63, arXiv:1811.11347.
     """
     survival, event = np.asarray(survival_at_end, dtype=float), np.asarray(event, dtype=bool)
     edges = np.arange(bins) / bins  # (bins,) lower edges

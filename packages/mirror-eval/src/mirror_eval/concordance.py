@@ -50,7 +50,7 @@ def harrell_c(time: np.ndarray, event: np.ndarray, risk: np.ndarray, *, toleranc
 
     Source: Harrell et al. 1982, doi:10.1001/jama.1982.03320430047030.
     """
-    time, event, risk = _checked(time, event, risk)
+    time, event, risk = checked(time, event, risk)
     pairs = count_pairs(time, event, risk, tolerance)
     comparable = pairs.concordant + pairs.discordant + pairs.tied
     c = (pairs.concordant + 0.5 * pairs.tied) / comparable if comparable else float("nan")
@@ -71,7 +71,7 @@ def weighted_c(
     Returns:
         (B,), NaN where no pair is comparable.
     """
-    time, event, risk = _checked(time, event, risk)
+    time, event, risk = checked(time, event, risk)
     weight = np.asarray(weight)
     if len(time) <= _MATRIX_MOST or weight.dtype.kind not in "iu":
         return _matrix_c(time, event, event, risk, np.ones(len(time)), tolerance, weight)
@@ -105,7 +105,7 @@ def uno_c(
 
     Source: Uno et al. 2011, doi:10.1002/sim.4154.
     """
-    time, event, risk = _checked(time, event, risk)
+    time, event, risk = checked(time, event, risk)
     tau = float(np.max(train_time)) if tau is None else tau
     chance = censoring_curve(train_time, train_event).at(time)  # (n,)
     asks = event & (time < tau) & (chance > 0)
@@ -114,7 +114,7 @@ def uno_c(
     return found[0] if weight is None else found
 
 
-def _checked(time: np.ndarray, event: np.ndarray, risk: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def checked(time: np.ndarray, event: np.ndarray, risk: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     time, event, risk = np.asarray(time, dtype=float), np.asarray(event, dtype=bool), np.asarray(risk, dtype=float)
     if not time.shape == event.shape == risk.shape or time.ndim != 1:
         raise ValueError(f"time, event, risk must be vectors of one length, got {time.shape, event.shape, risk.shape}")

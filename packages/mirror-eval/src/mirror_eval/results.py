@@ -16,6 +16,10 @@ import numpy as np
 import pandas as pd
 from mirror_data.errors import BadInput, some
 
+from mirror_eval.calibration import DCalibration
+from mirror_eval.hazard_ratio import HazardRatio
+from mirror_eval.kaplan_meier import LogRank
+
 Watch = Callable[[int, int], None]  # done, of how many
 Protocol = Literal["linear", "few-shot", "stored"]
 Cohort = Literal["paired", "all"]
@@ -63,6 +67,7 @@ class FoldCounts:
     strength: float | None = None  # ridge strength chosen inside (linear protocol)
     fitted_events: float | None = None  # survival; few-shot: the mean over support sets
     tested_events: int | None = None
+    tau: float | None = None  # survival, days: Uno's tau, and where the times end at which survival is scored
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,33 @@ class FoldSurvival:
 
 
 @dataclass(frozen=True)
+class FoldAuc:
+    """Time-dependent AUC among the test patients of one fold and row."""
+
+    modality: str
+    fold: int
+    times: np.ndarray  # float64 (T,), days, rising
+    auc: np.ndarray  # float64 (T,), higher = better, 0.5 = chance; NaN before the first death
+
+
+@dataclass(frozen=True)
+class RowTests:
+    """Tests over the test patients of all folds of one row, folds as strata; None where they cannot be made."""
+
+    modality: str
+    patients: int
+    events: int
+    absent: tuple[str, ...]  # what could not be done and why, a sentence each
+    adjusted_for: tuple[str, ...] = ()  # of age and stage, those that the store holds
+    per_sd: HazardRatio | None = None  # for a risk higher by one sd of the fold's test patients
+    per_sd_adjusted: HazardRatio | None = None  # among patients with every covariate
+    high_low: HazardRatio | None = None  # risk above against below the median of the patients fitted on
+    high_low_adjusted: HazardRatio | None = None
+    log_rank: LogRank | None = None  # of the same groups
+    d_calibration: DCalibration | None = None
+
+
+@dataclass(frozen=True)
 class SubtypeResult:
     """Subtyping by one run.
 
@@ -121,7 +153,7 @@ class SurvivalResult:
     ``predictions`` has a row a test patient, row and support set: fold, patient_id, modality, draw (0 outside
     few-shot), risk, time_days, event, group ("high" or "low": above the median risk of the patients the model was
     fitted on; missing where that median is not known). ``curves`` has one element a fold and row (linear protocol
-    only).
+    only), ``auc_curves`` too, ``tests`` one a row (neither few-shot).
     """
 
     run: str
@@ -132,6 +164,8 @@ class SurvivalResult:
     curves: tuple[FoldSurvival, ...]
     counts: Counts
     control: Control = "none"
+    auc_curves: tuple[FoldAuc, ...] = ()
+    tests: tuple[RowTests, ...] = ()
 
     def score(self, modality: str, metric: str) -> Score:
         """The score of one cell of the table."""

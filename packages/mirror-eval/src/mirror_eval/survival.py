@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from mirror_data.errors import BadInput, some
 from mirror_data.store import Store, read_patients, schema
 
-from mirror_eval.bootstrap import bootstrap_weights, score
-from mirror_eval.brier import integrate, survival_brier
-from mirror_eval.concordance import uno_c, weighted_c
 from mirror_eval.few_shot import DRAWS, Shots
-from mirror_eval.kaplan_meier import kaplan_meier
 from mirror_eval.results import (
     Cohort,
     Control,
     FoldCounts,
     FoldSurvival,
     Protocol,
-    Score,
     SurvivalResult,
     Watch,
     check_how,
@@ -29,37 +23,11 @@ from mirror_eval.results import (
 from mirror_eval.ridge import Scaler
 from mirror_eval.run_data import FoldRow, StoredData, load_predictions, load_run
 from mirror_eval.survival_head import TimeBins
-from mirror_eval.survival_probe import HEADS, Head, fit_survival_probe
+from mirror_eval.survival_probe import HEADS, Head, SurvivalProbe, fit_survival_probe
+from mirror_eval.survival_scores import OwnSurvival, Tested, auc_curves, score_times, survival_scores
+from mirror_eval.survival_tests import row_tests
 
 TASK = "survival"  # of stored predictions
-GRID = 100  # times at which survival is scored
-FOLLOWED = 0.9  # survival and Uno's C are scored up to this quantile of the development patients' times
-
-
-@dataclass(frozen=True)
-class Tested:
-    """Predictions for the test patients of one fold, row and support set, with the outcomes they are scored by."""
-
-    modality: str
-    fold: int
-    draw: int
-    patient_ids: tuple[str, ...]
-    risk: np.ndarray  # (m,) higher = worse
-    time: np.ndarray  # (m,) days
-    event: np.ndarray  # (m,) bool
-    train_time: np.ndarray  # (n,) days: all development patients
-    train_event: np.ndarray  # (n,) bool
-    cut: float  # median risk of the patients fitted on; NaN where not known
-    times: np.ndarray  # (T,) days
-    survival: np.ndarray | None  # (m, T)
-    fitted: int
-    fitted_events: int
-    strength: float | None
-
-    @property
-    def horizon(self) -> float:
-        """Days up to which survival is scored, and Uno's tau."""
-        return float(self.times[-1])
 
 
 def evaluate_survival(
@@ -99,7 +67,8 @@ def evaluate_survival(
     check_how(protocol, control)
     if head not in HEADS:
         raise BadInput("BAD_OPTION", "unknown head", key="head", expected=some(HEADS), got=head)
-    outcomes = read_patients(store).survival()
+    patients = read_patients(store)
+    outcomes = patients.survival()
     if not outcomes["event"].any():
         hint = "give the store times and events with mirror-data outcomes"
         got = f"{len(outcomes)} patients with an outcome"
@@ -117,9 +86,19 @@ def evaluate_survival(
             tested += _predicted(row, outcomes, head, few, seed)
             watch(done, len(rows))
         counts = data.counts(cohort, _fold_counts(tested))
-    scores = _scores(tested, seed, resamples)
-    curves = tuple(_curve(one) for one in tested if protocol == "linear")
-    return SurvivalResult(run, protocol, head_name, scores, _table(tested), curves, counts, control)
+    once = [] if protocol == "few-shot" else tested
+    return SurvivalResult(
+        run=run,
+        protocol=protocol,
+        head=head_name,
+        scores=survival_scores(tested, seed, resamples),
+        predictions=_table(tested),
+        curves=tuple(_curve(one) for one in once if one.survival is not None),
+        counts=counts,
+        control=control,
+        auc_curves=auc_curves(once),
+        tests=row_tests(once, patients.table),
+    )
 
 
 def _predicted(row: FoldRow, outcomes: pd.DataFrame, head: Head, few: Shots | None, seed: int) -> Iterator[Tested]:
@@ -129,7 +108,7 @@ def _predicted(row: FoldRow, outcomes: pd.DataFrame, head: Head, few: Shots | No
         raise BadInput("NOT_ESTIMABLE", "no patient to fit on has an event", key=f"fold {row.fold}, {row.modality}")
     scaler, bins = Scaler.fit(row.develop), TimeBins.fit(time, event)
     sets = [np.arange(len(time))] if few is None else few.sets(bins.of(time), (seed, row.fold), needs=event)
-    times = score_times(time)
+    times = score_times(time, event)
     test_time, test_event = _outcome(outcomes, row.test_ids)
     for draw, chosen in enumerate(sets):
         probe = fit_survival_probe(
@@ -148,6 +127,7 @@ def _predicted(row: FoldRow, outcomes: pd.DataFrame, head: Head, few: Shots | No
             cut=float(np.median(probe.risk(row.develop[chosen]))),
             times=times,
             survival=probe.survival(row.test, times),
+            own=_own(probe, row.test, test_time, test_event, float(time.max())) if few is None else None,
             fitted=len(chosen),
             fitted_events=int(event[chosen].sum()),
             strength=probe.model.strength if few is None else None,
@@ -174,60 +154,25 @@ def _stored(stored: StoredData, outcomes: pd.DataFrame) -> Iterator[Tested]:
             train_time=train_time,
             train_event=train_event,
             cut=float(np.median(develop["risk"])) if len(develop) else float("nan"),
-            times=score_times(train_time),
+            times=score_times(train_time, train_event),
             survival=None,
+            own=None,
             fitted=len(train_time),
             fitted_events=int(train_event.sum()),
             strength=None,
         )
 
 
-def score_times(train_time: np.ndarray) -> np.ndarray:
-    """The 100 times at which survival is scored: evenly up to the 0.9 quantile of the development patients' times.
-
-    Beyond it few are followed, and the weights of the Brier score and of Uno's C grow without bound.
-    """
-    horizon = float(np.quantile(train_time, FOLLOWED))
-    return np.linspace(horizon / GRID, horizon, GRID)
+def _own(probe: SurvivalProbe, features: np.ndarray, time: np.ndarray, event: np.ndarray, last: float) -> OwnSurvival:
+    """Predicted survival at each patient's own time, or at training's last time if that came first."""
+    end = np.minimum(time, last)
+    alone = [probe.survival(features[k : k + 1], end[k : k + 1])[0, 0] for k in range(len(end))]
+    return OwnSurvival(np.array(alone), event & (time <= last))
 
 
 def _outcome(outcomes: pd.DataFrame, patients: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     rows = outcomes.loc[list(patients)]
     return rows["time_days"].to_numpy(float), rows["event"].to_numpy(bool)
-
-
-def _values(one: Tested, weight: np.ndarray) -> dict[str, np.ndarray]:
-    """Each metric under each weighting, (B,)."""
-    train = (one.train_time, one.train_event)
-    values = {
-        "c_harrell": weighted_c(one.time, one.event, one.risk, weight),
-        "c_uno": uno_c(*train, one.time, one.event, one.risk, tau=one.horizon, weight=weight),
-    }
-    if one.survival is not None:
-        baseline = np.broadcast_to(kaplan_meier(*train).at(one.times), one.survival.shape)  # (m, T)
-        for name, survival in (("ibs", one.survival), ("ibs_km", baseline)):
-            errors = survival_brier(*train, one.time, one.event, survival, one.times, weight=weight)  # (B, T)
-            values[name] = integrate(one.times, errors)
-        values["ibs_skill"] = 1.0 - values["ibs"] / values["ibs_km"]
-    return values
-
-
-def _scores(tested: list[Tested], seed: int, resamples: int) -> tuple[Score, ...]:
-    """Every metric of every row; few-shot values are means over the support sets of a fold.
-
-    Raises:
-        BadInput: ``NOT_ESTIMABLE`` where no fold of a row has a comparable pair.
-    """
-    values = {}  # modality, metric: fold: one (1 + resamples,) a support set
-    for one in tested:
-        weight = bootstrap_weights(len(one.patient_ids), resamples, (seed, one.fold))
-        for name, found in _values(one, weight).items():
-            values.setdefault((one.modality, name), {}).setdefault(one.fold, []).append(found)
-    scores = tuple(score(modality, name, folds) for (modality, name), folds in values.items())
-    if any(np.isnan(one.mean) for one in scores if one.metric == "c_harrell"):
-        hint = "the test parts hold too few events"
-        raise BadInput("NOT_ESTIMABLE", "no fold has a pair of patients whose order of death is known", hint=hint)
-    return scores
 
 
 def _fold_counts(tested: list[Tested]) -> tuple[FoldCounts, ...]:
@@ -244,6 +189,7 @@ def _fold_counts(tested: list[Tested]) -> tuple[FoldCounts, ...]:
             strength=one.strength,
             fitted_events=float(np.mean(events[one.modality, one.fold])),
             tested_events=int(one.event.sum()),
+            tau=one.horizon,
         )
         for one in tested
         if one.draw == 0

@@ -40,8 +40,9 @@ def command(
 ) -> None:
     """Survival scores of a run, or Harrell's C of a table with fold, patient_id, risk, time and event.
 
-    Of a run: rows for slides only, RNA only and both; Harrell's and Uno's C, integrated Brier score beside that of
-    Kaplan-Meier. Patient by patient, fold by fold.
+    Of a run: rows for slides only, RNA only and both; Harrell's and Uno's C, AUC over time, integrated Brier score
+    beside that of Kaplan-Meier; hazard ratios (adjusted for age and stage where the store has them), log-rank,
+    D-calibration. Patient by patient, fold by fold.
     """
     options.one_source(store_url, run_name, predictions, ONLY_TABLE)
     names = {kind: how.pop(f"{kind}_column") for kind in ("fold", "risk", "time", "event", "censorship")}
@@ -62,6 +63,7 @@ def command(
 def _run(store_url: str, run_name: str, out: str | None, as_json: bool, how: dict[str, Any]) -> None:
     from mirror_data.store import open_store
 
+    from mirror_eval.cli.survival_tables import survival_lines
     from mirror_eval.cli.tables import result_json, result_lines
     from mirror_eval.prediction_tables import check_folder, write_table
     from mirror_eval.survival import evaluate_survival
@@ -72,4 +74,4 @@ def _run(store_url: str, run_name: str, out: str | None, as_json: bool, how: dic
         result = evaluate_survival(open_store(store_url), run_name, watch=watch, **how)
     if out:
         note(f"{len(result.predictions)} predictions in {write_table(result.predictions, out)}")
-    tell(result_json(result), as_json, result_lines(result))
+    tell(result_json(result), as_json, [*result_lines(result), *survival_lines(result)])

@@ -22,6 +22,7 @@ NAMES = {
     "ece": "ECE (lower)",
     "c_harrell": "Harrell's C",
     "c_uno": "Uno's C",
+    "auc_mean": "AUC over time, mean",
     "ibs": "IBS (lower)",
     "ibs_km": "IBS of Kaplan-Meier",
     "ibs_skill": "IBS skill",
@@ -29,7 +30,8 @@ NAMES = {
 
 
 def plain(value: Any) -> Any:
-    """Records and what they hold as JSON has it; NaN becomes null."""
+    """Records and what they hold as JSON has it; arrays become lists, NaN null."""
+    value = value.tolist() if hasattr(value, "tolist") else value
     if isinstance(value, dict):
         return {key: plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -42,6 +44,9 @@ def result_json(result: SubtypeResult | SurvivalResult) -> dict[str, Any]:
     kept = ("run", "protocol", "control", "classes", "head")
     fields = {name: getattr(result, name) for name in kept if hasattr(result, name)}
     scores = [asdict(score) for score in result.scores]
+    if isinstance(result, SurvivalResult):
+        fields["tests"] = [asdict(test) for test in result.tests]
+        fields["auc_over_time"] = [asdict(curve) for curve in result.auc_curves]
     return plain({**fields, "scores": scores, "counts": asdict(result.counts), "sd": "population, over folds"})
 
 
