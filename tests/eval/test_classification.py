@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -87,6 +89,27 @@ def test_an_absent_class_is_nan_for_areas_and_left_out_of_means():
     assert np.isnan(ours.macro_auroc(label, chance))
     assert ours.balanced_accuracy(label, chance.argmax(1), 3) == 1.0
     assert ours.macro_f1(label, chance.argmax(1), 3) == 1.0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 30), st.integers(3, 4))
+def test_a_fold_without_a_class_is_scored_as_scikit_learn_does_on_the_classes_there(seed, n, classes):
+    rng = np.random.default_rng(seed)
+    label, chance = rng.integers(0, classes - 1, size=n), rng.dirichlet(np.ones(classes), size=n)
+    guess = chance.argmax(1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # classes predicted but never true
+        balanced = theirs.balanced_accuracy_score(label, guess)
+        f1 = theirs.f1_score(label, guess, average="macro", zero_division=0)
+        matthews = theirs.matthews_corrcoef(label, guess)
+    assert ours.balanced_accuracy(label, guess, classes) == pytest.approx(balanced)
+    assert ours.macro_f1(label, guess, classes) == pytest.approx(f1)
+    assert ours.matthews(label, guess, classes) == pytest.approx(matthews, abs=1e-12)
+    assert ours.accuracy(label, guess) == pytest.approx(theirs.accuracy_score(label, guess))
+    assert np.isnan(ours.macro_auroc(label, chance))
+    assert np.isnan(ours.macro_auprc(label, chance))
+    expected = theirs.brier_score_loss(label, chance, labels=range(classes), scale_by_half=True)
+    assert ours.brier_score(label, chance) == pytest.approx(expected)
 
 
 def test_constant_predictions_have_no_correlation():

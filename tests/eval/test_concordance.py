@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mirror_eval.censoring import censoring_curve
 from mirror_eval.concordance import harrell_c, uno_c, weighted_c
 
 
@@ -125,6 +127,43 @@ def test_equals_scikit_survival(cohort):
     expected = metrics.concordance_index_censored(event, time, risk)
     assert found.c == pytest.approx(expected[0], abs=1e-12)
     assert (found.concordant, found.discordant, found.tied) == expected[1:4]
+
+
+def test_equals_torchsurv():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch, cindex = pytest.importorskip("torch"), pytest.importorskip("torchsurv.metrics.cindex").ConcordanceIndex()
+    rng = np.random.default_rng(6)
+    for _ in range(5):
+        time, event = rng.permutation(np.arange(1.0, 71.0)), rng.random(70) < 0.5
+        time[0], event[0] = 71.0, True  # else nobody would be uncensored at the end
+        risk = rng.integers(0, 15, size=70).astype(float)
+        told = [torch.tensor(values) for values in (risk, event, time)]
+        assert harrell_c(time, event, risk).c == pytest.approx(float(cindex(*told)), abs=1e-6)
+        weight = torch.tensor(1.0 / censoring_curve(time, event).at(time))
+        expected = float(cindex(*told, weight=weight))
+        assert float(uno_c(time, event, time, event, risk)) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 1.0])
+@pytest.mark.parametrize("levels", [1, 3])
+def test_hardly_an_event_or_hardly_a_difference(share, levels):
+    from lifelines.utils import concordance_index
+
+    rng = np.random.default_rng(int(100 * share) + levels)
+    for _ in range(20):
+        time, risk = rng.integers(1, 9, size=40).astype(float), rng.integers(0, levels, size=40).astype(float)
+        event = np.full(40, share == 1.0)
+        event[: int(40 * share + 0.5)] = True  # 0, 1 or 40 events
+        counts = by_definition(time, event, risk)
+        found = harrell_c(time, event, risk)
+        assert (found.concordant, found.discordant, found.tied) == counts
+        if sum(counts) == 0:
+            assert np.isnan(found.c)
+            continue
+        assert found.c == pytest.approx(concordance_index(time, -risk, event), abs=1e-12)
+        if levels == 1:
+            assert found.c == 0.5
 
 
 def test_uno_worked_example():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mirror_eval.concordance import harrell_c
 from mirror_eval.cox import RiskSets, breslow, fit_cox, partial_likelihood
 
@@ -40,6 +42,19 @@ def test_equals_scikit_survival(ties, strength):
     at = np.array([1.0, 5.0, 12.0])
     expected = np.stack([curve(at) for curve in theirs.predict_survival_function(features[:7])])
     np.testing.assert_allclose(ours.survival(features[:7], at), expected, atol=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31), st.sampled_from([0.02, 0.3, 1.0]), st.sampled_from([3, 30]), st.sampled_from([1.0, 20.0]))
+def test_equals_scikit_survival_with_many_ties_or_one_event(seed, share, distinct, strength):
+    linear, util = pytest.importorskip("sksurv.linear_model"), pytest.importorskip("sksurv.util")
+    rng = np.random.default_rng(seed)
+    features, time = rng.normal(size=(60, 3)), rng.integers(1, distinct + 1, size=60).astype(float)
+    event = rng.random(60) < share
+    event[0] = True
+    theirs = linear.CoxPHSurvivalAnalysis(alpha=strength, ties="efron", tol=1e-12)
+    theirs.fit(features, util.Surv.from_arrays(event, time))
+    np.testing.assert_allclose(fit_cox(features, time, event, strength).slopes, theirs.coef_, atol=1e-6)
 
 
 def test_ridge_equals_lifelines_whose_penalty_is_per_patient():

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mirror_eval.kaplan_meier import kaplan_meier, log_rank
 
 
-def cohort(seed: int, n: int = 60) -> tuple[np.ndarray, np.ndarray]:
+def cohort(seed: int, n: int = 60, share: float = 0.6) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
-    return rng.integers(1, 20, size=n).astype(float), rng.random(n) < 0.6
+    return rng.integers(1, 20, size=n).astype(float), rng.random(n) < share
 
 
 def test_by_hand():
@@ -32,12 +35,12 @@ def test_beyond_the_last_censored_patient_nothing_is_known():
     assert curve.median == np.inf
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**31), st.integers(1, 80))
-def test_equals_lifelines(seed, n):
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.integers(1, 80), st.sampled_from([0.0, 0.05, 0.6, 1.0]))
+def test_equals_lifelines(seed, n, share):
     from lifelines import KaplanMeierFitter
 
-    time, event = cohort(seed, n)
+    time, event = cohort(seed, n, share)
     fitter = KaplanMeierFitter().fit(time, event)
     curve = kaplan_meier(time, event)
     np.testing.assert_allclose(curve.survival, fitter.survival_function_["KM_estimate"].to_numpy(), atol=1e-12)
@@ -47,12 +50,13 @@ def test_equals_lifelines(seed, n):
     np.testing.assert_allclose(np.stack([curve.low, curve.high], 1)[inner], bounds[inner], atol=1e-9)
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.integers(0, 2**31), st.integers(2, 4))
-def test_log_rank_equals_lifelines(seed, groups):
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.integers(2, 4), st.sampled_from([0.15, 0.6, 1.0]))
+def test_log_rank_equals_lifelines(seed, groups, share):
     from lifelines.statistics import multivariate_logrank_test
 
-    time, event = cohort(seed, 90)
+    time, event = cohort(seed, 90, share)
+    assume(event.sum() >= 3)
     group = np.random.default_rng(seed).integers(0, groups, size=90)
     expected = multivariate_logrank_test(time, group, event)
     found = log_rank(time, event, group)
@@ -89,6 +93,31 @@ def test_strata_add_up_before_the_statistic_is_formed():
     assert found.statistic == pytest.approx((observed - expected) ** 2 / variance)
     assert found.groups == ("0", "1")
     assert found.observed[1] == observed
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 2**31))
+def test_stratified_log_rank_is_the_score_test_of_a_stratified_cox_model(seed):
+    """Of two groups without ties: the slope at 0 against its curvature there, by lifelines' likelihood."""
+    from lifelines import CoxPHFitter
+
+    rng = np.random.default_rng(seed)
+    time, event = rng.permutation(np.arange(1.0, 61.0)), rng.random(60) < 0.7
+    group, strata = rng.integers(0, 2, size=60), rng.integers(0, 3, size=60)
+    table = pd.DataFrame({"x": group, "t": time, "e": event, "s": strata})
+    step = 1e-3
+
+    def likelihood(slope: float) -> float:
+        fitter = CoxPHFitter()
+        how = {"max_steps": 0, "precision": 1e-9}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitter.fit(table, "t", "e", strata=["s"], initial_point=np.array([slope]), fit_options=how)
+        return fitter.log_likelihood_
+
+    low, here, high = (likelihood(slope) for slope in (-step, 0.0, step))
+    expected = ((high - low) / 2) ** 2 / (2 * here - low - high)
+    assert log_rank(time, event, group, strata).statistic == pytest.approx(expected, rel=1e-3)
 
 
 def test_strata_hide_a_difference_between_strata():

@@ -155,6 +155,29 @@ def test_test_parts_without_events_are_refused_not_scored_zero(run_store: Store,
     assert raised.value.code == "NOT_ESTIMABLE"
 
 
+def test_a_fold_without_events_to_test_on_is_left_out_of_the_means(run_store: Store, tmp_path):
+    table = read_patients(run_store).table.copy()
+    fold = np.arange(len(table)) % 4 == 1  # the test part of fold 1
+    table.loc[fold & table["event"].notna().to_numpy(), "event"] = 0.0
+    result = evaluate_survival(with_table(run_store, tmp_path, table), "told", protocol="stored", resamples=20)
+    for metric in ("c_harrell", "c_uno", "auc_mean"):
+        found = result.score("stored", metric)
+        assert np.isnan(found.folds).tolist() == [False, True, False, False]
+        assert found.mean == pytest.approx(np.nanmean(found.folds))
+    assert result.tests[0].events == table["event"].sum()
+    assert np.isnan(result.auc_curves[1].auc).all()
+
+
+def test_a_study_that_ends_for_many_at_once(run_store: Store, tmp_path):
+    table = read_patients(run_store).table.copy()
+    late = table["time_days"] > 400
+    table.loc[late, "time_days"], table.loc[late, "event"] = 400.0, 0.0
+    result = evaluate_survival(with_table(run_store, tmp_path, table), "planted", head="cox", resamples=5)
+    assert all(row.tau < 400 for row in result.counts.folds)
+    assert result.score("both", "ibs_skill").mean > 0
+    assert np.isfinite(result.score("both", "auc_mean").folds).all()
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"head": "forest"}, {"protocol": "best"}, {"control": "luck"}, {"protocol": "stored", "control": "random"}],
