@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -46,22 +44,6 @@ def test_equals_scikit_survival(seed):
     whole = metrics.integrated_brier_score(outcome(train_event, train_time), outcome(event, time), survival, times)
     curve = brier_curve(train_time, train_event, time, event, survival, times)
     assert curve.integrated == pytest.approx(whole)
-
-
-def test_equals_torchsurv():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch, score = pytest.importorskip("torch"), pytest.importorskip("torchsurv.metrics.brier_score").BrierScore()
-    rng = np.random.default_rng(4)
-    for _ in range(5):
-        time, event = rng.permutation(np.arange(1.0, 51.0)), rng.random(50) < 0.5
-        time[0], event[0] = 51.0, True  # else nobody would be uncensored at the end
-        times = np.array([5.5, 16.5, 40.5])
-        survival = np.sort(rng.random((50, 3)), axis=1)[:, ::-1].copy()
-        weight, at_times = (torch.tensor(1.0 / censoring_curve(time, event).at(at)) for at in (time, times))
-        told = [torch.tensor(values) for values in (survival, event, time, times)]
-        expected = score(*told, weight=weight, weight_new_time=at_times).numpy()
-        np.testing.assert_allclose(survival_brier(time, event, time, event, survival, times), expected, atol=1e-6)
 
 
 @settings(max_examples=60, deadline=None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,19 +18,6 @@ def test_expected_calibration_error_by_hand():
     weight = np.array([[1, 1, 1, 1], [2, 0, 1, 1]])
     second = 0.5 * abs(1 - 0.95) + 0.5 * abs(0.5 - 0.635)
     np.testing.assert_allclose(expected_calibration_error(label, chance, weight=weight), [expected, second])
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.integers(0, 2**31), st.integers(2, 4), st.integers(1, 80))
-def test_expected_calibration_error_equals_torchmetrics(seed, classes, n):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch, theirs = pytest.importorskip("torch"), pytest.importorskip("torchmetrics.functional.classification")
-    rng = np.random.default_rng(seed)
-    chance, label = rng.dirichlet(np.ones(classes), size=n), rng.integers(0, classes, size=n)
-    told = (torch.tensor(chance), torch.tensor(label))
-    expected = float(theirs.multiclass_calibration_error(*told, num_classes=classes, n_bins=10))
-    assert expected_calibration_error(label, chance) == pytest.approx(expected, abs=1e-6)
 
 
 @settings(max_examples=40, deadline=None)

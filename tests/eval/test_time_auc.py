@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -61,23 +59,6 @@ def test_equals_scikit_survival(cohort, seed):
     found = time_auc(train_time, train_event, time, event, risk, times)
     np.testing.assert_allclose(found, each, atol=1e-12)
     assert mean_auc(time, event, times, found) == pytest.approx(mean, abs=1e-12)
-
-
-def test_equals_torchsurv():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch, auc = pytest.importorskip("torch"), pytest.importorskip("torchsurv.metrics.auc").Auc()
-    rng = np.random.default_rng(0)
-    for _ in range(5):
-        time, event = rng.permutation(np.arange(1.0, 61.0)), rng.random(60) < 0.5
-        time[0], event[0] = 61.0, True  # else nobody would be uncensored at the end
-        risk, times = rng.integers(0, 12, size=60).astype(float), np.array([9.5, 20.5, 41.5])
-        weights = (1.0 / censoring_curve(time, event).at(at) for at in (time, times))
-        told = map(torch.tensor, (risk, event, time))
-        expected = auc(
-            *told, "cumulative", torch.tensor(next(weights)), torch.tensor(times), torch.tensor(next(weights))
-        )
-        np.testing.assert_allclose(time_auc(time, event, time, event, risk, times), expected, atol=1e-6)
 
 
 def test_without_censoring_it_is_the_area_under_the_roc_curve():

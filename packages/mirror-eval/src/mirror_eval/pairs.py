@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 _LEAF = 32  # blocks this small are compared pair by pair
+_TABLE_LEAST, _TABLE_MOST = 20_000, 8  # cells of a table of times and levels, altogether or a patient: else sort
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,22 @@ def count_pairs(time: np.ndarray, event: np.ndarray, risk: np.ndarray, tolerance
         return _count_close(time, event, risk, tolerance)
     level = np.empty(n, dtype=np.int64)
     level[ascending] = np.repeat(np.arange(len(starts)), lasts - starts + 1)
-    return _count_levels(time, event, level, all_differ=len(starts) == n)
+    return _count_levels(time, event, level, len(starts))
 
 
-def _count_levels(time: np.ndarray, event: np.ndarray, level: np.ndarray, *, all_differ: bool) -> PairCounts:
-    """Count pairs when risks are levels: equal level = tied, higher level = higher risk."""
-    n = len(time)
+def _count_levels(time: np.ndarray, event: np.ndarray, level: np.ndarray, levels: int) -> PairCounts:
+    """Count pairs when risks are levels 0..levels-1: equal level = tied, higher level = higher risk."""
+    n, all_differ = len(time), levels == len(time)
     order = np.argsort(time)
     ordered = time[order]
     number = np.cumsum(np.r_[0, ordered[1:] != ordered[:-1]])
-    group = 2 * number + ~event[order]
-    if number[-1] < n - 1:  # some times are equal: within one, events first and by rising level
-        again = np.argsort(group * n + level[order])
-        order, group = order[again], group[again]
     event, level = event[order], level[order]
+    if (number[-1] + 1) * levels <= max(_TABLE_LEAST, _TABLE_MOST * n):
+        return _count_table(number, event, level, levels)
+    group = 2 * number + ~event
+    if number[-1] < n - 1:  # some times are equal: within one, events first and by rising level
+        again = np.argsort(group * n + level)
+        event, level, group = event[again], level[again], group[again]
     ends = np.flatnonzero(np.r_[group[1:] != group[:-1], True]) + 1  # (groups,)
     dying = event[ends - 1]
     comparable = int((np.diff(np.r_[0, ends]) * (n - ends))[dying].sum())
@@ -65,6 +68,19 @@ def _count_levels(time: np.ndarray, event: np.ndarray, level: np.ndarray, *, all
     concordant = later_before(places, event[places])
     tied = 0 if all_differ else _tied_pairs(level[places], group[places], event[places])
     return PairCounts(concordant, comparable - concordant - tied, tied)
+
+
+def _count_table(number: np.ndarray, event: np.ndarray, level: np.ndarray, levels: int) -> PairCounts:
+    """Count pairs from how many patients share each time (rising, numbered) and level: quick where these are few."""
+    shape = (int(number[-1]) + 1, levels)
+    cell = number * levels + level
+    leaving = np.bincount(cell, minlength=shape[0] * levels).reshape(shape)
+    dying = np.bincount(cell[event], minlength=shape[0] * levels).reshape(shape)
+    later = np.cumsum(leaving[::-1], axis=0)[::-1] - dying  # those who die at the same time are not comparable
+    at_most = np.cumsum(later, axis=1)  # later, and of this level or a lower one
+    concordant = int((dying[:, 1:] * at_most[:, :-1]).sum())
+    tied = int((dying * later).sum())
+    return PairCounts(concordant, int((dying.sum(axis=1) * at_most[:, -1]).sum()) - concordant - tied, tied)
 
 
 def _tied_pairs(level: np.ndarray, group: np.ndarray, event: np.ndarray) -> int:
@@ -122,7 +138,10 @@ def later_before(places: np.ndarray, asks: np.ndarray, counts: np.ndarray | None
     compared directly.
     """
     width = max(_LEAF, 1 << int(len(places) - 1).bit_length())
-    items = 4 * np.arange(width)  # the padding comes last on both scales: it is never counted and never asks
+    kind = np.int32 if width < 1 << 28 else np.int64
+    items = 4 * np.arange(
+        width, dtype=kind
+    )  # the padding comes last on both scales: it is never counted and never asks
     items[: len(places)] = 4 * places + asks + (0 if counts is None else 2 * counts)
     total = 0
     while width > _LEAF:
@@ -131,9 +150,11 @@ def later_before(places: np.ndarray, asks: np.ndarray, counts: np.ndarray | None
         low_at, high = np.flatnonzero(~is_high), items[is_high]
         low = items[low_at]
         if counts is None:  # a block has `width` clear items, so those before each are known without summing
-            before = (low_at.reshape(-1, width) & (2 * width - 1)) - np.arange(width)
+            before = (low_at.astype(kind).reshape(-1, width) & (2 * width - 1)) - np.arange(width, dtype=kind)
         else:
-            before = np.cumsum((is_high & ((items & 2) != 0)).reshape(-1, 2 * width), axis=1).ravel()[low_at]
+            before = np.cumsum((is_high & ((items & 2) != 0)).reshape(-1, 2 * width), axis=1, dtype=kind).ravel()[
+                low_at
+            ]
         total += int((before.ravel() * (low & 1)).sum())
         items = np.stack([low.reshape(-1, width), high.reshape(-1, width)], axis=1).ravel()
     return total + _leaves(items.reshape(-1, width), counts is None)
