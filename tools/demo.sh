@@ -12,4 +12,5 @@ step() { printf '\n$ %s\n' "$*" >&2; "$@"; }
 step mirror-data tile "$folder/slides" --store "$store"
 step mirror-data genes --store "$store" --target subtype --cancer-genes "$folder/cancer_genes.csv"
 step mirror-model train --store "$store" --method mirror --run mirror --genes rfe --config recipes/demo.toml
-step mirror-eval report --store "$store" --run mirror --out "$folder/report.html"
+step mirror-model train --store "$store" --method mirror --run untrained --genes rfe --config recipes/demo.toml --set epochs=0
+step mirror-eval report --store "$store" --run mirror --slides "$folder/slides" --out "$folder/report.html"
