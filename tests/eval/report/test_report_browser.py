@@ -218,7 +218,7 @@ def test_everything_to_press_has_a_name_and_every_table_its_heads(browser):
             || row.cells.length !== row.closest("table").tHead.rows[0].cells.length).length"""
     assert browser.execute_script(headless) == 0
     levels = "return [...document.querySelectorAll('h1,h2,h3,h4')].map((h) => h.tagName)"
-    assert browser.execute_script(levels) == ["H1"] + ["H2"] * 10
+    assert browser.execute_script(levels) == ["H1"] + ["H2"] * 12
 
 
 def test_prints_to_pdf_with_everything_unfolded_and_nothing_cut(browser):
