@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -85,6 +87,20 @@ def test_what_has_no_estimate_is_nan_and_never_a_huge_number():
     one_event = hazard_ratio([1, 3, 2, 4], time, [0, 1, 0, 0])
     assert one_event.events == 1
     assert np.isfinite([one_event.ratio, one_event.p]).all()
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**31))
+def test_few_patients_give_a_finite_ratio_or_none_and_no_warning(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 14))
+    time, event = rng.integers(1, 6, size=n).astype(float), rng.random(n) < rng.choice([0.2, 0.6, 1.0])
+    adjust, strata = rng.normal(size=(n, int(rng.integers(0, 3)))), rng.integers(0, 3, size=n)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = hazard_ratio(rng.integers(0, 3, size=n), time, event, strata=strata, adjust=adjust)
+    values = [found.ratio, found.low, found.high, found.p]
+    assert np.isnan(values).all() or (np.isfinite(values).all() and found.low <= found.ratio <= found.high)
 
 
 def test_covariates_without_information_change_nothing():

@@ -177,6 +177,11 @@ def test_command_prints_and_tells_them(aged: Store, capsys, tmp_path: Path):
         in lines["hazard ratio, a sd of risk"]
     )
     assert "adjusted for age and stage" in text
+    spread = f"D-calibration spreads the {both['patients'] - both['events']} censored of {both['patients']} over bins"
+    assert (spread in text) == (2 * both["events"] < both["patients"])
+    few = ["--protocol", "few-shot", "--shots", "5"]
+    assert run(cli, ["cindex", "--store", str(aged.url), "--run", "slides", "--resamples", "2", *few]) == 0
+    assert "no tests over all folds" in capsys.readouterr().out
     assert f"p = {both['d_calibration']['p']:.3f}" in lines["D-calibration (low p: not calibrated)"]
     assert len(both["d_calibration"]["share"]) == 10
     taus = [row["tau"] for row in found["counts"]["folds"] if row["modality"] == "both"]

@@ -11,7 +11,8 @@ from scipy import stats
 from mirror_eval.cox import RiskSets, Ties, partial_likelihood
 from mirror_eval.newton import Local, minimise
 
-_FLAT = 1e-6  # share of its curvature at 0 below which the likelihood counts as having no maximum
+_FLAT = 1e-3  # share of its curvature at 0 below which the likelihood counts as having no maximum
+_ENDLESS = 100.0  # a log hazard ratio beyond which an interval says that there is none
 _NOTHING = 1e-9  # information a patient, at sd 1, that is rounding
 
 
@@ -71,12 +72,15 @@ def hazard_ratio(
     scale[scale == 0] = 1.0
     local = _stratified((design - design.mean(axis=0)) / scale, time, event, strata, ties)
     start = np.zeros(design.shape[1])
-    slopes = minimise(local, start, np.full(len(start), float(event.sum())))
-    known = _information(local(slopes))
-    if known <= max(_FLAT * _information(local(start)), _NOTHING * len(time)):
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):  # where there is no maximum slopes run away
+        slopes = minimise(local, start, np.full(len(start), float(event.sum())))
+        known = _information(local(slopes))
+    if not known > max(_FLAT * _information(local(start)), _NOTHING * len(time)):
         return nothing
     slope, error = slopes[0] / scale[0], 1.0 / (np.sqrt(known) * scale[0])
     half = stats.norm.ppf(0.5 + confidence / 2) * error
+    if abs(slope) + half > _ENDLESS:
+        return nothing
     ratio, low, high = (float(np.exp(slope + sign * half)) for sign in (0, -1, 1))
     return HazardRatio(ratio, low, high, float(2 * stats.norm.sf(abs(slope / error))), len(time), int(event.sum()))
 

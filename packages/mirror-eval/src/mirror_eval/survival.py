@@ -80,25 +80,15 @@ def evaluate_survival(
     else:
         data = load_run(store, run, outcomes.index, cohort)
         few = Shots(shots, draws) if protocol == "few-shot" else None
-        rows, head_name = [row.under(control, seed) for row in data.rows], head
-        tested = []
+        rows, head_name, tested = [row.under(control, seed) for row in data.rows], head, []
         for done, row in enumerate(rows, 1):
             tested += _predicted(row, outcomes, head, few, seed)
             watch(done, len(rows))
         counts = data.counts(cohort, _fold_counts(tested))
-    once = [] if protocol == "few-shot" else tested
-    return SurvivalResult(
-        run=run,
-        protocol=protocol,
-        head=head_name,
-        scores=survival_scores(tested, seed, resamples),
-        predictions=_table(tested),
-        curves=tuple(_curve(one) for one in once if one.survival is not None),
-        counts=counts,
-        control=control,
-        auc_curves=auc_curves(once),
-        tests=row_tests(once, patients.table),
-    )
+    scores, once = survival_scores(tested, seed, resamples), [] if protocol == "few-shot" else tested
+    curves = tuple(_curve(one) for one in once if one.survival is not None)
+    aucs, tests = auc_curves(once), row_tests(once, patients.table)
+    return SurvivalResult(run, protocol, head_name, scores, _table(tested), curves, counts, control, aucs, tests)
 
 
 def _predicted(row: FoldRow, outcomes: pd.DataFrame, head: Head, few: Shots | None, seed: int) -> Iterator[Tested]:

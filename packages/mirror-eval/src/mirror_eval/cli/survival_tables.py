@@ -14,12 +14,12 @@ from mirror_eval.results import Counts, RowTests, SurvivalResult
 
 def survival_lines(result: SurvivalResult) -> list[str]:
     """What follows the table of scores: hazard ratios and tests a row, what could not be tested, tau of each fold."""
-    return [*_test_lines(result.tests), "", *_tau_lines(result.counts)]
+    return [*_test_lines(result.tests), *_tau_lines(result.counts)]
 
 
 def _test_lines(tests: Sequence[RowTests]) -> list[str]:
     if not tests:
-        return ["", "no tests over all folds: support sets of few-shot share their test patients"]
+        return ["no tests over all folds: support sets of few-shot share their test patients"]
     named = [name for test in tests for name in test.adjusted_for]
     held = " and ".join(dict.fromkeys(named))
     lines: list[tuple[str, Callable[[RowTests], str]]] = [
@@ -35,8 +35,16 @@ def _test_lines(tests: Sequence[RowTests]) -> list[str]:
         lines.append(("  of them adjusted", lambda test: _counted(test.per_sd_adjusted)))
     grid = [["all folds, each a stratum", *(HEADINGS.get(test.modality, test.modality) for test in tests)]]
     grid += [[title, *map(cell, tests)] for title, cell in lines if any(cell(test) != "-" for test in tests)]
-    reasons = dict.fromkeys(reason for test in tests for reason in test.absent)
+    reasons = dict.fromkeys(reason for test in tests for reason in [*test.absent, *_spread_even(test)])
     return ["", *align(grid), "", *reasons]
+
+
+def _spread_even(test: RowTests) -> list[str]:
+    """What a high p of D-calibration does not say when most patients only count in parts."""
+    censored = test.patients - test.events
+    if test.d_calibration is None or 2 * censored <= test.patients:
+        return []
+    return [f"D-calibration spreads the {censored} censored of {test.patients} over bins: its high p says little here"]
 
 
 def _tau_lines(counts: Counts) -> list[str]:
