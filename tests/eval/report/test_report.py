@@ -232,7 +232,9 @@ def test_brier_of_the_baseline_is_that_of_the_training_patients_curve(full_evide
         found = brier_curve(*outcome, curve.survival, curve.times)
         assert found.integrated == pytest.approx(result.score("both", "ibs").folds[curve.fold])
         assert found.integrated_baseline == pytest.approx(result.score("both", "ibs_km").folds[curve.fold])
-    shown = pd.read_csv(io.StringIO(blocks_of(survival(full_evidence, None))["brier"].csv))
+    figure = blocks_of(survival(full_evidence, None))["brier"]
+    assert [panel.name for panel in figure.panels] == ["brier", "brier-gain"]
+    shown = pd.read_csv(io.StringIO(figure.csv))
     assert set(shown["modality"]) == {"slide", "rna", "both"}
     per_row = [mine["baseline"].to_numpy() for _, mine in shown.groupby("modality")]
     assert np.ptp(per_row, axis=0).max() == 0  # the same patients in every row, so one baseline
@@ -362,6 +364,7 @@ def test_methods_paragraph_says_what_the_records_say(full_report):
     assert "3 epochs, batches of 8" in text
     assert "ridge-penalised logistic regression" in text
     assert "log-rank test stratified by fold" in text
+    assert "random features in place of the embeddings (5 deals each)" in text
 
 
 def test_genes_fitted_outside_training_are_called_out(full_evidence, full_report):

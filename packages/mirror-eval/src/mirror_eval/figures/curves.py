@@ -101,6 +101,9 @@ def survival_reliability_panel(
     with drawing(3.0, 3.05) as figure:
         axes = figure.add_subplot()
         unit_square(axes, "predicted survival", "observed survival")
+        least = min([*predicted, *curve.low[known]], default=0.0)
+        bounds = (np.floor(4 * least) / 4 - 0.02 if least < 0.75 else 0.73, 1.02)  # where few die, all is near 1
+        axes.set(xlim=bounds, ylim=bounds)
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=DOTTED)
         axes.errorbar(predicted, observed, yerr=reach, color=colour, linewidth=1.4, elinewidth=1.1, marker="o",
                       markersize=6, clip_on=False)  # fmt: skip
@@ -153,18 +156,33 @@ def _time_ticks(last: float) -> np.ndarray:
     return np.linspace(0, last, 6)
 
 
-def lines_panel(name: str, title: str, lines: Sequence[Line], labels: tuple[str, str], alt: str) -> Drawing:
-    """Lines over a common x, the last one thin and dotted: what the others must beat."""
+def lines_panel(
+    name: str,
+    title: str,
+    lines: Sequence[Line],
+    labels: tuple[str, str],
+    alt: str,
+    *,
+    bottom: float | None = 0.0,
+    legend: bool = True,
+) -> Drawing:
+    """Lines over a common x, the last one thin and dotted: what the others must beat.
+
+    Args:
+        labels: of x and y. bottom: where y begins; None leaves it to the lines. legend: False beside a panel that has
+            the same.
+    """
     others = [style for style in DASHES if style != (0, (1.5, 1.5))]  # nothing else is dotted
     with drawing(4.2, 3.05) as figure:
         axes = figure.add_subplot()
         for index, line in enumerate(lines):
             last = line is lines[-1]
-            style, width = (DOTTED, 1.4) if last else (others[index % len(others)], 2.0)
+            style, width = (DOTTED, 1.6) if last else (others[index % len(others)], 2.0)
             axes.plot(line.x, line.y, color=line.colour, linestyle=style, linewidth=width, label=line.label)
         axes.set(xlabel=labels[0], ylabel=labels[1])
-        axes.set_ylim(bottom=0)
-        axes.legend(loc="best")
+        axes.set_ylim(bottom=bottom)
+        if legend:
+            axes.legend(loc="best")
         axes.set_title(title)
         return to_svg(figure, name, alt)
 

@@ -65,8 +65,10 @@ def similarity_panel(
             if middle < len(similarity):
                 axes.axhline(middle - 0.5, color=INK, linewidth=0.8)
                 axes.axvline(middle - 0.5, color=INK, linewidth=0.8)
-        axes.set_xticks([at for at, _ in ticks], labels=[label for _, label in ticks])
-        axes.set_yticks([at for at, _ in ticks], labels=[label for _, label in ticks], rotation=90, va="center")
+        narrow = min((count for _, count in sizes), default=0) < 0.2 * len(similarity)  # its name would hit the next
+        places, labels = [at for at, _ in ticks], [label for _, label in ticks]
+        axes.set_xticks(places, labels=labels, rotation=90 if narrow else 0)
+        axes.set_yticks(places, labels=labels, rotation=0 if narrow else 90, va="center")
         axes.tick_params(length=0)
         axes.grid(visible=False)
         axes.set(xlabel="RNA of", ylabel="slide of")

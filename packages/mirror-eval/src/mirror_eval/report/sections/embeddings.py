@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from mirror_eval.report.blocks import Absent, Block, Figure, Key, Section, csv_t
 from mirror_eval.report.evidence import Evidence
 
 LEAST_FOR_UMAP = 10
+NO_SUBTYPE, NO_PART = "subtype not known", "not in the split"
 GLYPHS = {"o": "●", "^": "▲", "s": "■", "D": "◆", "v": "▼", "P": "✚", "X": "✖"}
 PART_STYLES = {"train": (GREY, "o"), "validation": (ORANGE, "^"), "test": (PURPLE, "s")}
 SIDE_STYLES = {"slide": (GREEN, "o"), "RNA": (PURPLE, "^")}
@@ -95,7 +97,7 @@ def _by_subtype(evidence: Evidence, maps: Sequence[Map]) -> Figure:
         "side, each scaled to the same total variance."
     )
     table = pd.concat(points)
-    legend = (*_legend(styles), *_unknown("subtype not known", table["subtype"]))
+    legend = _legend(styles, table["subtype"], NO_SUBTYPE)
     return Figure("umap", caption, tuple(panels), legend, csv_text(table))
 
 
@@ -113,7 +115,7 @@ def _by_part(evidence: Evidence, maps: Sequence[Map]) -> Figure:
         "where they lie apart, the network knows its training patients by heart."
     )
     table = pd.concat(points)
-    legend = (*_legend(PART_STYLES), *_unknown("not in the split", table["part"]))
+    legend = _legend(PART_STYLES, table["part"], NO_PART)
     return Figure("umap-part", caption, tuple(panels), legend, csv_text(table))
 
 
@@ -148,10 +150,10 @@ def _aligned(evidence: Evidence, seed: int) -> Figure | Absent:
         "vectors in one map. Where the two modalities lie apart there is a gap between them, which retrieval can live "
         "with; where they mix, a slide and its RNA look alike to the network. Filled as in the maps above."
     )
-    keys = (*_legend(SIDE_STYLES), *_legend(styles), *_legend(PART_STYLES))
+    keys = _legend(SIDE_STYLES, sides, ""), _legend(styles, subtypes, NO_SUBTYPE), _legend(PART_STYLES, parts, NO_PART)
     columns = {"modality": sides, "subtype": subtypes, "part": parts, "x": xy[:, 0], "y": xy[:, 1]}
     table = pd.DataFrame({"patient_id": ids, **columns})
-    return Figure("umap-aligned", caption, panels, keys, csv_text(table))
+    return Figure("umap-aligned", caption, panels, tuple(itertools.chain(*keys)), csv_text(table))
 
 
 def _points(one: Map, **columns: Sequence | np.ndarray) -> pd.DataFrame:
@@ -159,9 +161,8 @@ def _points(one: Map, **columns: Sequence | np.ndarray) -> pd.DataFrame:
     return pd.DataFrame({**names, **columns, "x": one.xy[:, 0], "y": one.xy[:, 1]})
 
 
-def _legend(styles: Styles) -> tuple[Key, ...]:
-    return tuple(Key(name, VARIABLES[colour], GLYPHS[marker]) for name, (colour, marker) in styles.items())
-
-
-def _unknown(label: str, labels: pd.Series) -> tuple[Key, ...]:
-    return (Key(label, "grey", "·"),) if (labels == "").any() else ()
+def _legend(styles: Styles, labels: Iterable[str], unknown: str) -> tuple[Key, ...]:
+    """The styles that some patient has; ``unknown`` names those without a label, if there are any."""
+    present = set(labels)
+    keys = [Key(name, VARIABLES[colour], GLYPHS[m]) for name, (colour, m) in styles.items() if name in present]
+    return (*keys, Key(unknown, "grey", "·")) if "" in present else tuple(keys)

@@ -19,7 +19,7 @@ def methods(evidence: Evidence, seed: int) -> Section:
         _subtyping(evidence, seed),
         _survival(evidence),
     )
-    parts = (*parts, _retrieval(evidence), _software(evidence))
+    parts = (*parts, _controls(evidence), _retrieval(evidence), _software(evidence))
     lead = (
         "Written from the records of this run. What the records do not say is left out, so read it before you use it."
     )
@@ -112,6 +112,19 @@ def _survival(evidence: Evidence) -> str:
         f"Survival was modelled by {source} and scored by the concordance index. Patients were divided into risk "
         "groups at the median risk of the "
         "patients the model was fitted on, and the groups compared by a log-rank test stratified by fold."
+    )
+
+
+def _controls(evidence: Evidence) -> str:
+    if isinstance(evidence.controls, Missing):
+        return ""
+    tried = [deals for one in evidence.controls for deals in (one.subtype, one.survival)]
+    deals = max((len(found) for found in tried if not isinstance(found, Missing)), default=0)
+    if not deals:
+        return ""
+    return (
+        "As null controls, everything was fitted and scored again with the outcomes of each fold's development "
+        f"patients dealt to others, and with random features in place of the embeddings ({count(deals, 'deal')} each)."
     )
 
 

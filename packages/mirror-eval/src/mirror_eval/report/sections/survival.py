@@ -116,6 +116,7 @@ def _brier(result: SurvivalResult) -> Figure | Absent:
     if not result.curves:
         return Absent("Brier score over time", "The run gives risks, not chances of survival.")
     lines: list[Line] = []
+    gains: list[Line] = []
     points: list[pd.DataFrame] = []
     base: list[Line] = []
     for modality in [m for m in MODALITY_NAME if any(c.modality == m for c in result.curves)]:
@@ -123,19 +124,24 @@ def _brier(result: SurvivalResult) -> Figure | Absent:
         if not len(grid):
             continue
         lines.append(Line(MODALITY_NAME[modality], grid / 365.25, model, MODALITY_COLOUR[modality]))
-        base = [Line("Kaplan-Meier of the training patients", grid / 365.25, baseline, GREY)]
+        gains.append(Line(MODALITY_NAME[modality], grid / 365.25, baseline - model, MODALITY_COLOUR[modality]))
+        base = [Line("Kaplan-Meier", grid / 365.25, baseline, GREY)]
         points.append(pd.DataFrame({"modality": modality, "time_days": grid, "brier": model, "baseline": baseline}))
     if not lines:
         return Absent("Brier score over time", "The folds share no stretch of time in which it can be estimated.")
-    title = "prediction error over time"
-    alt = "Brier score over time of " + ", ".join(line.label for line in lines) + " and the Kaplan-Meier baseline."
-    panel = lines_panel("brier", title, [*lines, *base], ("years", "Brier score (lower is better)"), alt)
+    named = ", ".join(line.label for line in lines)
+    alt = f"Brier score over time of {named} and of the Kaplan-Meier curve of the training patients."
+    errors = lines_panel("brier", "prediction error", [*lines, *base], ("years", "Brier score (lower is better)"), alt)
+    alt = f"How much lower than Kaplan-Meier's the Brier scores of {named} are over time."
+    level = [Line("Kaplan-Meier", base[0].x, np.zeros(len(base[0].x)), GREY)]
+    labels, title = ("years", "by how much it is lower"), "gain over Kaplan-Meier"
+    gain = lines_panel("brier-gain", title, [*gains, *level], labels, alt, bottom=None, legend=False)
     caption = (
-        "How far predicted survival is from what happened, weighted for censoring. A model that does not stay below "
-        "the grey line "
-        "knows no more about time than the survival curve of everyone."
+        "How far predicted survival is from what happened, weighted for censoring, mean of folds; right, what that "
+        "gains over the Kaplan-Meier curve of the training patients, which gives everyone the same chance. A model "
+        "that does not lie above the dotted line there knows nothing about time that this curve does not."
     )
-    return Figure("brier", caption, (panel,), csv=csv_text(pd.concat(points)))
+    return Figure("brier", caption, (errors, gain), csv=csv_text(pd.concat(points)))
 
 
 def _mean_brier(result: SurvivalResult, modality: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
