@@ -83,7 +83,7 @@ def _about(result: Result, others: Sequence[tuple[str, Result | Missing]]) -> li
                 f"as the {len(mine):,} here: not the same exam."
             )
     if others:
-        told.append("Whether a difference between runs is more than luck, mirror-eval compare tells.")
+        told.append("Whether a difference between runs is more than luck, the section Comparison tells.")
     return told
 
 

@@ -12,6 +12,7 @@ from mirror_eval.kaplan_meier import Curve, LogRank, kaplan_meier, log_rank
 from mirror_eval.report.blocks import Absent, Block, Figure, Section, count, csv_text, p_value
 from mirror_eval.report.evidence import SHOTS, Evidence, Missing
 from mirror_eval.report.paper import PaperCohort
+from mirror_eval.report.sections.hazards import hazards
 from mirror_eval.report.sections.scores import Column, score_table
 from mirror_eval.report.sections.survival_calibration import survival_calibration
 from mirror_eval.results import SurvivalResult
@@ -19,6 +20,7 @@ from mirror_eval.results import SurvivalResult
 COLUMNS = (
     Column("c_harrell", "Harrell's C", "c_index"),
     Column("c_uno", "Uno's C"),
+    Column("auc_mean", "AUC over time"),
     Column("ibs", "integrated Brier\u00a0↓"),
     Column("ibs_km", "the same, Kaplan-Meier\u00a0↓"),
     Column("ibs_skill", "Brier skill"),
@@ -32,7 +34,7 @@ def survival(evidence: Evidence, paper: PaperCohort | None) -> Section:
         return Section("survival", "Survival", "", (Absent("Survival analysis", result.reason),))
     others = [(other.run, other.survival) for other in evidence.others]
     blocks: list[Block] = [score_table("survival-scores", _caption(result), result, COLUMNS, paper, others)]
-    blocks += [_kaplan_meier(result), _brier(result), survival_calibration(result)]
+    blocks += [hazards(result), _kaplan_meier(result), _brier(result), survival_calibration(result)]
     few = evidence.survival_few_shot
     if isinstance(few, Missing):
         blocks.append(Absent("Few-shot survival", few.reason))
