@@ -154,7 +154,7 @@ def test_other_runs_stand_beside_with_the_scores_of_their_own_evaluation(full_st
     assert table.rows[3][1].text == "1.000 ± 0.000"  # what "told" foretells is true
     assert "Run told was tested on" in table.note
     assert "not the same exam" in table.note
-    assert "mirror-eval compare" in table.note
+    assert "the section Comparison tells" in table.note
     assert [line.split(",")[0] for line in table.csv.splitlines()[1:]] == (
         ["first"] * 15 + ["told"] * 5 + ["untrained"] * 15
     )
