@@ -23,7 +23,7 @@ def test_differences_are_those_of_the_command(full_store, full_evidence: Evidenc
     assert not isinstance(found, Missing)
     assert [d.second for d in found.differences] == [f"{RUN}, slides only", f"{RUN}, RNA only", "told", "untrained"]
     runs = [RUN, f"{RUN}:slide", f"{RUN}:rna", "told", "untrained"]
-    told = compare(methods_of_runs(full_store, runs, task), metric, reference=RUN)
+    told = compare(methods_of_runs(full_store, runs, task), metric, reference=RUN, resamples=500)
     for ours, theirs in zip(found.differences, told.differences, strict=True):
         for name in ("difference", "low", "high", "p_naive", "p_test", "p_holm", "p_bootstrap", "resolvable"):
             assert getattr(ours, name) == pytest.approx(getattr(theirs, name), nan_ok=True), name

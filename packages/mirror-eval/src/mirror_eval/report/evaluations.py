@@ -104,8 +104,8 @@ def evaluate(
         )
 
 
-def compared(found: Evaluations, task: Task, seed: int) -> Comparison | Missing:
-    """The run against its own single modalities and against the runs beside it."""
+def compared(found: Evaluations, task: Task, seed: int, resamples: int) -> Comparison | Missing:
+    """The run against its own single modalities and against the runs beside it (``resamples``: paired bootstrap)."""
 
     def call() -> Comparison:
         methods = []
@@ -118,7 +118,7 @@ def compared(found: Evaluations, task: Task, seed: int) -> Comparison | Missing:
                 methods += [method_of(result, f"{one.run}, {ROW_NAMES[row]}", row) for row in ROW_NAMES]
         if len(methods) < 2:
             raise BadInput("BAD_OPTION", "nothing stands beside the run: neither a single modality nor another run")
-        return compare(methods, REPORTED[task], reference=methods[0].name, seed=seed)
+        return compare(methods, REPORTED[task], reference=methods[0].name, seed=seed, resamples=resamples)
 
     return found_main if isinstance(found_main := getattr(found.main, task), Missing) else or_missing(call)
 

@@ -84,7 +84,7 @@ def gather(
         retrieval=found.main.retrieval,
         controls=found.controls,
         others=found.others,
-        comparisons={task: compared(found, task, seed) for task in REPORTED},
+        comparisons={task: compared(found, task, seed, 10 * resamples) for task in REPORTED},
         audit=audit_run(store, run),
         genes=_genes(store, sources, shown),
         attention=_attention(store, run, shown, slides, split.folds[shown], patients, files),
