@@ -36,6 +36,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.long
 @pytest.mark.timeout(900)
 def test_every_command_of_the_readme_runs(cohort: Path):
     for command in COMMANDS:
