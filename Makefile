@@ -26,7 +26,7 @@ lint: setup
 	$(RUN) pyrefly check
 
 test: lint
-	$(RUN) pytest -n 2 --dist loadgroup
+	$(RUN) pytest -n 2 --dist worksteal
 
 test-long: lint
 	$(RUN) pytest -m long

@@ -11,13 +11,6 @@ from mirror_eval.report.gather import gather
 from tests.eval.report.filled_store import RUN, add_predictions, add_run, fill
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker for all of them, or each would make the report."""
-    for item in items:
-        if item.path.parent.name == "report":
-            item.add_marker(pytest.mark.xdist_group("report"))
-
-
 @pytest.fixture(scope="session")
 def full_store(tmp_path_factory) -> Store:
     store = create_store(tmp_path_factory.mktemp("full") / "cohort.zarr")
