@@ -14,9 +14,10 @@ from mirror_data.cli.app import run
 from mirror_data.errors import BadInput
 from mirror_data.slides.geojson import read_shapes
 from mirror_data.store import Slide, Store
+from mirror_data.whole import write_whole
 from mirror_eval.attention_features import attention_features
 from mirror_eval.cli.main import cli
-from mirror_eval.heatmaps import HeatmapOptions, write_heatmaps, write_whole
+from mirror_eval.heatmaps import HeatmapOptions, write_heatmaps
 from PIL import Image
 
 from tests.eval.attention_store import GRID, PALE, SIZE, TOP, WEIGHTS, attention_of, make_store

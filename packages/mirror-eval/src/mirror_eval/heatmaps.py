@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +14,7 @@ from mirror_data.ids import to_key
 from mirror_data.progress import progress
 from mirror_data.runner import Failure, Result, run_units
 from mirror_data.store import Store, open_store, schema
+from mirror_data.whole import unwritable, write_whole
 
 from mirror_eval.attention import (
     PART_NAMES,
@@ -263,32 +262,5 @@ def _prepare(store: Store, out: Path, slides: int) -> bool:
         hint = "name a folder, or a file that ends in .png or .geojson"
         raise BadInput("BAD_PATH", "this is a file, a folder was expected", file=out, key="--out", hint=hint) from None
     except OSError as error:
-        raise _unwritable(out, error) from None
+        raise unwritable(out, error) from None
     return new
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file that appears whole or not at all.
-
-    Raises:
-        BadInput: ``UNWRITABLE``.
-    """
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name[:60]}.", suffix=".new")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise _unwritable(path, error) from None
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _unwritable(path: Path, error: OSError) -> BadInput:
-    hint = "check the disk and the folder's permissions, or name another --out"
-    return BadInput("UNWRITABLE", f"the file cannot be written: {error.strerror}", file=path, hint=hint)

@@ -5,8 +5,6 @@ One row a patient and fold. Times may be in any unit: concordance only asks who 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from mirror_data.cohort.cells import to_days, to_events
 from mirror_data.cohort.columns import OutcomeNames, find
 from mirror_data.errors import BadInput, some
 from mirror_data.tables import open_table, read_strings
+from mirror_data.whole import write_whole
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -150,26 +149,9 @@ def write_table(table: pd.DataFrame, path: str | Path) -> Path:
     safe = table.copy()
     for name in safe.columns[[kind.kind not in "biuf" for kind in safe.dtypes]]:
         safe[name] = [f"'{x}" if isinstance(x, str) and x.startswith(_FORMULA) else x for x in safe[name]]
-    return write_whole(path, safe.to_csv(index=False, lineterminator="\n").encode(), "table")
-
-
-def write_whole(path: str | Path, content: bytes, what: str) -> Path:
-    """Write a file whole or not at all.
-
-    Raises:
-        BadInput: ``NOT_FOUND`` if the folder is missing, ``UNWRITABLE``.
-    """
-    path = Path(path)
     check_folder(path)
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise BadInput("UNWRITABLE", f"the {what} cannot be written: {error.strerror}", file=path) from None
-    return path
+    write_whole(Path(path), safe.to_csv(index=False, lineterminator="\n").encode(), "table")
+    return Path(path)
 
 
 def _column(

@@ -9,8 +9,6 @@ its holes; each tile is one object of type "tile", which may carry measurements.
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -25,6 +23,7 @@ from mirror_data.progress import progress
 from mirror_data.runner import Failure, Result, run_units
 from mirror_data.slides.polygons import Polygon, outlines
 from mirror_data.store import Slide, Store, Tiling, read_slide, read_tiling, schema
+from mirror_data.whole import unwritable, whole_text
 
 TISSUE = "Tissue"
 TISSUE_COLOR = (40, 160, 90)
@@ -110,22 +109,8 @@ def write_features(path: Path, features: Iterable[Feature]) -> int:
     Raises:
         BadInput: ``UNWRITABLE``.
     """
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:60]}.", suffix=".new")
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            count = _write(file, features)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    return count
+    with whole_text(path) as file:
+        return _write(file, features)
 
 
 def _write(file: IO[str], features: Iterable[Feature]) -> int:
@@ -135,11 +120,6 @@ def _write(file: IO[str], features: Iterable[Feature]) -> int:
         file.write(("\n" if count == 1 else ",\n") + feature.as_json())
     file.write("\n]}\n")
     return count
-
-
-def _unwritable(path: Path, error: OSError) -> BadInput:
-    hint = "check the disk and the folder's permissions, or name another --out"
-    return BadInput("UNWRITABLE", f"the file cannot be written: {error.strerror}", file=path, hint=hint)
 
 
 @dataclass(frozen=True)
@@ -276,7 +256,7 @@ def _prepare(store: Store, slide_ids: Sequence[str], options: ExportOptions) -> 
     except FileExistsError:
         raise BadInput("BAD_PATH", "this is a file, a folder was expected", file=folder, key="--out") from None
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     there = [path.name for one in slide_ids if (path := _file_of(folder, one)).exists()]
     if there and not options.overwrite:
         hint = "use --overwrite to replace them, or another --out"

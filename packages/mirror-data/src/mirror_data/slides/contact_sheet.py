@@ -10,11 +10,9 @@ import base64
 import csv
 import hashlib
 import json
-import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -26,6 +24,7 @@ from mirror_data.runner import Failure, Result, run_units
 from mirror_data.slides.mask_picture import Picture, draw
 from mirror_data.slides.mask_review import CONCERNS, Reviewed, SlideFacts, dropped_words, percent, review, slide_facts
 from mirror_data.store import Store, read_slide, read_tiling, schema
+from mirror_data.whole import whole_text
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _PARTS = "contact_sheet"  # files beside this module: .html.j2, .css, .js
@@ -93,9 +92,11 @@ def make_contact_sheet(store: Store, options: SheetOptions) -> Sheet:
         sheet = Sheet(
             options.out, 0, options.csv, found.tiling, tuple(slides), found.without_mask, failures, int(status)
         )
-        _write(options.out, lambda out: out.writelines(_page(sheet, _name(store), pictures)))
+        with whole_text(options.out) as out:
+            out.writelines(_page(sheet, _name(store), pictures))
         if options.csv is not None:
-            _write(options.csv, lambda out: _table(sheet.slides, out))
+            with whole_text(options.csv) as out:
+                _table(sheet.slides, out)
     return replace(sheet, size_bytes=options.out.stat().st_size)
 
 
@@ -259,26 +260,3 @@ def _check_place(store: Store, options: SheetOptions) -> None:
         if path.exists() and not options.overwrite:
             hint = f"use --overwrite to replace it, or another {option}"
             raise BadInput("EXISTS", "the file is there", file=path, key=option, hint=hint)
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[IO[str]]:
-    """A text file that appears whole or not at all."""
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name[:60]}.", suffix=".new")
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            yield file
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        hint = "check the disk and the folder's permissions, or name another file"
-        raise BadInput("UNWRITABLE", f"the file cannot be written: {error.strerror}", file=path, hint=hint) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _write(path: Path, fill: Callable[[IO[str]], None]) -> None:
-    with _whole(path) as file:
-        fill(file)

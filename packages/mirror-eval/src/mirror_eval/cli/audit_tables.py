@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from mirror_data.errors import BadInput, some
+from mirror_data.whole import write_whole
 
 from mirror_eval.cli.tables import align
 from mirror_eval.leakage import CHECKS, SEVERITIES, Audit, Check
@@ -91,10 +91,6 @@ def write_audit(audit: Audit, out: str) -> Path:
         table = pd.DataFrame(rows).drop(columns="where")
         counted = {name: table[name].astype("Int64") for name in ("fold", "count", "of")}
         return write_table(table.assign(**counted), path)
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        temporary.write_text(json.dumps(audit_json(audit), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise BadInput("UNWRITABLE", f"the audit cannot be written: {error.strerror}", file=path) from None
+    text = json.dumps(audit_json(audit), indent=2, sort_keys=True) + "\n"
+    write_whole(path, text.encode(), "audit")
     return path

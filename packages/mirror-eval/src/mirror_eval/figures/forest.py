@@ -17,12 +17,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from mirror_data.errors import BadInput, some
+from mirror_data.whole import write_whole
 
 from mirror_eval.compare import Comparison
 from mirror_eval.compared import METRICS
 from mirror_eval.figures.theme import BLUE, GREY, GRID, INK, MUTED, ORANGE, SURFACE, Drawing, drawing, to_svg
 from mirror_eval.paired_tests import LEVEL
-from mirror_eval.prediction_tables import write_whole
+from mirror_eval.prediction_tables import check_folder
 
 FORMATS = (".svg", ".png")
 _LONGEST = 48  # characters of a label; longer ones lose their middle
@@ -101,7 +102,9 @@ def write_forest(comparison: Comparison, path: str | Path) -> Path:
     """
     check_picture(path)
     content = _svg(comparison) if Path(path).suffix.lower() == ".svg" else _png(comparison)
-    return write_whole(path, content, "picture")
+    check_folder(path)
+    write_whole(Path(path), content, "picture")
+    return Path(path)
 
 
 def _svg(comparison: Comparison) -> bytes:

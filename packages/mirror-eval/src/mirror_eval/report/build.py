@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mirror_data.errors import BadInput, some
 from mirror_data.store import Store
+from mirror_data.whole import write_whole
 
 from mirror_eval.report.blocks import Absent, Section
 from mirror_eval.report.evidence import Evidence
@@ -104,15 +105,11 @@ def write_report(report: Report, file: str | os.PathLike) -> Path:
     """Write the page; the file appears whole or not at all.
 
     Raises:
-        BadInput: ``BAD_PATH`` if it cannot be written there.
+        BadInput: ``BAD_PATH`` for a folder, or a place in a folder that is missing; ``UNWRITABLE``.
     """
     path = Path(file)
-    if path.is_dir():
-        raise BadInput("BAD_PATH", "this is a folder", file=path, hint="name a file")
-    temporary = path.with_name(f".{path.name}.new")
-    try:
-        temporary.write_text(report.html, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        raise BadInput("BAD_PATH", "the report cannot be written here", file=path, got=error.strerror) from error
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        message = "this is a folder" if path.is_dir() else "the folder to write to does not exist"
+        raise BadInput("BAD_PATH", message, file=path, hint="name a file in a folder that is there")
+    write_whole(path, report.html.encode(), "report")
     return path
