@@ -1,0 +1,1 @@
+"""Promises of docs/promises.md, tested by breaking things: commands run as processes, and their store is compared."""
