@@ -1,4 +1,4 @@
-"""One full store and its report for every test of the page; UMAP runs once, its compiler is slow."""
+"""One full store and its report for every test of the page; UMAP has a test of its own, its compiler is slow."""
 
 from __future__ import annotations
 
@@ -27,10 +27,16 @@ def full_evidence(full_store) -> Evidence:
 
 @pytest.fixture(scope="session")
 def full_report(full_evidence) -> Report:
-    return lay_out(full_evidence, seed=0, paper="brca")
+    with pytest.MonkeyPatch.context() as patch:
+        _flatten(patch)
+        return lay_out(full_evidence, seed=0, paper="brca")
 
 
 @pytest.fixture
 def flat_umap(monkeypatch) -> None:
     """The first two dimensions for UMAP's."""
-    monkeypatch.setattr("mirror_eval.report.sections.embeddings.project", lambda values, seed: values[:, :2])
+    _flatten(monkeypatch)
+
+
+def _flatten(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("mirror_eval.report.sections.embeddings.project", lambda values, seed: values[:, :2])

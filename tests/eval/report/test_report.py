@@ -29,7 +29,7 @@ from mirror_eval.report.evidence import Missing
 from mirror_eval.report.sections.alignment import alignment
 from mirror_eval.report.sections.controls import control_sentence
 from mirror_eval.report.sections.controls import controls as null_controls
-from mirror_eval.report.sections.embeddings import embeddings
+from mirror_eval.report.sections.embeddings import embeddings, project
 from mirror_eval.report.sections.genes import genes
 from mirror_eval.report.sections.scores import score_table
 from mirror_eval.report.sections.subtyping import COLUMNS, subtyping
@@ -350,9 +350,26 @@ def test_readable_without_seeing_and_without_a_mouse(page):
     assert all(button["type"] == "button" for button in page.all("button"))
 
 
-def test_same_evidence_same_bytes(full_evidence, full_report):
+def test_same_evidence_same_bytes(full_evidence, full_report, flat_umap):
     assert lay_out(full_evidence, seed=0, paper="brca").html == full_report.html
-    assert lay_out(full_evidence, seed=1, paper="brca").html != full_report.html  # another UMAP
+
+
+def test_umap_follows_the_seed_and_keeps_groups_together():
+    group = np.arange(40) % 2
+    values = np.random.default_rng(0).normal(size=(40, 8)) + 6 * group[:, None]
+    first = project(values, seed=0)
+    assert np.array_equal(first, project(values, seed=0))
+    assert not np.array_equal(first, project(values, seed=1))
+    apart = np.linalg.norm(first[:, None] - first, axis=2) + np.diag(np.full(40, np.inf))
+    assert np.array_equal(group[apart.argmin(1)], group)
+
+
+def test_every_map_is_given_the_reports_seed(full_evidence, monkeypatch):
+    seeds = []
+    draw = "mirror_eval.report.sections.embeddings.project"
+    monkeypatch.setattr(draw, lambda values, seed: seeds.append(seed) or values[:, :2])
+    lay_out(full_evidence, seed=1, paper="brca")
+    assert set(seeds) == {1}
 
 
 def test_methods_paragraph_says_what_the_records_say(full_report):

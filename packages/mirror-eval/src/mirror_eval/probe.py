@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import log_softmax
 
 from mirror_eval.newton import EXACT, ROUGH, Local, minimise
 from mirror_eval.ridge import Rotation, Scaler, choose_strength, deal, strengths
@@ -23,7 +22,7 @@ class Logistic:
 
     def log_probability(self, features: np.ndarray) -> np.ndarray:
         """(n, D) to (n, K)."""
-        return log_softmax(features @ self.slopes + self.intercepts, axis=1)
+        return log_softmax(features @ self.slopes + self.intercepts)
 
     def probability(self, features: np.ndarray) -> np.ndarray:
         """(n, D) to (n, K); rows sum to 1."""
@@ -88,6 +87,12 @@ def fit_probe(
     return Probe(scaler, _logistic(rotation, found, classes, strength))
 
 
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    """Log probabilities (n, K) of logits (n, K). scipy's takes several times as long for as few classes."""
+    below = logits - logits.max(axis=1, keepdims=True)
+    return below - np.log(np.exp(below).sum(axis=1, keepdims=True))
+
+
 def _logistic(rotation: Rotation | None, found: np.ndarray, classes: int, strength: float) -> Logistic:
     """The model of a solution: in the original features, or without ``rotation`` in the rotated ones."""
     slopes, intercepts = found[:-classes].reshape(-1, classes), found[-classes:]
@@ -112,7 +117,7 @@ def _fit_rotated(
 
     def local(parameters: np.ndarray) -> Local:
         slopes, intercepts = parameters[: r * classes].reshape(r, classes), parameters[r * classes :]
-        log_p = log_softmax(rotated @ slopes + intercepts, axis=1)  # (n, K)
+        log_p = log_softmax(rotated @ slopes + intercepts)  # (n, K)
         chance = np.exp(log_p)
 
         def back(rest: np.ndarray, theta: np.ndarray) -> np.ndarray:
