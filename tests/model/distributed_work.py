@@ -31,6 +31,16 @@ def gradients(url: str, folder: Path, processes: Processes, patients: int) -> tu
     return torch.cat([p.grad.flatten() for p in loop.parameters if p.grad is not None]), values
 
 
+def agreed(processes: Processes) -> list[float]:
+    """All weights of a network that every process starts differently."""
+    torch.manual_seed(processes.rank)
+    network = torch.nn.BatchNorm1d(2)  # weights, and a count that is whole
+    torch.nn.init.normal_(network.weight)
+    network.num_batches_tracked.fill_(processes.rank + 5)
+    processes.agree(network)
+    return [float(v) for value in network.state_dict().values() for v in value.flatten()]
+
+
 def main(url: str, out: str) -> None:
     torch.set_num_threads(1)
     with joined(read_config(None, SMALL).runtime) as processes:
@@ -41,6 +51,7 @@ def main(url: str, out: str) -> None:
             "place": processes.place(mine),
             "any": [processes.any(processes.rank == 1), processes.any(False)],
             "leaders": processes.leaders([processes.rank + 0.5]),
+            "agreed": agreed(processes),
         }
         for patients in (16, 7):
             gradient, values = gradients(url, Path(out), processes, patients)

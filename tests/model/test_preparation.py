@@ -8,7 +8,7 @@ from mirror_data.errors import BadInput, StoreError
 from mirror_data.store import Expression, Store, read_genes, write_genes
 from mirror_model.cohort import read_folds
 from mirror_model.config import DataConfig
-from mirror_model.preparation import Preparation, choose_genes, fit_preparation, load_expression
+from mirror_model.preparation import Preparation, choose_genes, fit_preparation, load_expression, principal_axes
 
 IDS = tuple(f"P{k}" for k in range(8))
 TRAIN = IDS[:6]
@@ -49,6 +49,24 @@ def test_outliers_are_cut_and_constant_genes_are_silent() -> None:
     assert np.abs(out).max() <= 1.5
     assert (out[:, 1] == 0).all()
     assert fitted.high[0] < 4e4
+
+
+def test_principal_axes_are_those_of_the_training_patients() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(8, 3)) @ rng.normal(size=(3, 20))  # rank 3
+    fitted = fit(values, rna_quantile=0)
+    axes = principal_axes(fitted, table(values), TRAIN)
+    assert axes.shape == (3, 20)
+    np.testing.assert_allclose(axes @ axes.T, np.eye(3), atol=1e-5)
+    seen = fitted.expression(table(values))[:6].astype(np.float64)
+    covariance = np.cov(seen.T, bias=True)
+    spread = ((seen - seen.mean(0)) @ axes.T).var(0)
+    np.testing.assert_allclose(spread, np.linalg.eigvalsh(covariance)[::-1][:3], rtol=1e-4)
+    assert (axes[np.arange(3), np.abs(axes).argmax(1)] > 0).all()
+    values[6:] += 100
+    np.testing.assert_array_equal(principal_axes(fitted, table(values), TRAIN), axes)
+    constant = np.ones((8, 4))
+    assert len(principal_axes(fit(constant), table(constant), TRAIN)) == 0
 
 
 def test_it_survives_a_checkpoint() -> None:

@@ -22,7 +22,7 @@ from mirror_model.metrics_log import MetricsLog
 from mirror_model.processes import ALONE, joined
 from mirror_model.runs import train_fold
 
-from tests.model.distributed_work import gradients
+from tests.model.distributed_work import agreed, gradients
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,6 +67,7 @@ def test_two_processes_make_the_batch_of_one(store: Store, tmp_path: Path) -> No
     assert (first["place"], second["place"]) == (0, 0)
     assert first["any"] == second["any"] == [True, False]
     assert first["leaders"] == second["leaders"] == [0.5]
+    assert first["agreed"] == second["agreed"] == agreed(ALONE)
     for patients in (16, 7):  # 7: shares of 4 and 3, one without slides, one without RNA
         expected, values = gradients(store.url, tmp_path / "one", ALONE, patients)
         one, two = (np.load(tmp_path / f"two-{rank}-{patients}.npy") for rank in range(2))

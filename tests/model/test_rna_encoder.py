@@ -9,7 +9,7 @@ from mirror_data.errors import BadInput
 from mirror_model.gene_groups import correlation_groups, group_table, read_gene_sets
 from mirror_model.mirror import Mirror, Shapes
 from mirror_model.network_config import LossConfig, ModelConfig
-from mirror_model.rna_encoder import GroupedLinear, make_rna_encoder
+from mirror_model.rna_encoder import GroupedLinear, make_rna_encoder, make_skip
 
 CONFIG = ModelConfig(
     dim=24,
@@ -97,3 +97,17 @@ def test_a_skip_adds_a_linear_map_of_the_genes() -> None:
         full = encoder(x).embedding
         skip, encoder.skip = encoder.skip, None
         torch.testing.assert_close(full, encoder(x).embedding + skip(x))
+
+
+@pytest.mark.parametrize("rank", [3, 40])
+def test_a_skip_of_components_keeps_distances_as_far_as_it_can(rank: int) -> None:
+    torch.manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(60, rank)).Q.T  # (R, G)
+    weight = make_skip(60, 24, axes).weight.detach()  # (24, 60)
+    kept, lost = axes[:24], axes[24:]
+    scale = (24 / (3 * 60)) ** 0.5
+    inside = torch.randn(5, len(kept)) @ kept
+    torch.testing.assert_close(torch.cdist(inside @ weight.T, inside @ weight.T), scale * torch.cdist(inside, inside))
+    torch.testing.assert_close(lost @ weight.T, torch.zeros(len(lost), 24))
+    random = make_skip(60, 24).weight.detach()  # the same size in the mean
+    assert float(weight.norm() / random.norm()) == pytest.approx((min(rank, 24) / 60) ** 0.5, rel=0.05)

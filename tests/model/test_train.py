@@ -12,16 +12,17 @@ from mirror_data.errors import BadInput, Busy, Interrupted, StoreError
 from mirror_data.store import Store, open_store, read_run
 from mirror_model.checkpoint import CheckpointFolder, restore_network
 from mirror_model.cohort import read_folds
-from mirror_model.config import OptimiserConfig, read_config
+from mirror_model.config import DataConfig, OptimiserConfig, read_config
 from mirror_model.device import choose_device, choose_precision
 from mirror_model.fold_data import prepare, read_fold
 from mirror_model.folds import plan_jobs, train_folds
 from mirror_model.jobs import TrainJob, run_folder
 from mirror_model.metrics_log import PACE, MetricsLog
 from mirror_model.optimiser import learning_rate, make_optimiser
-from mirror_model.preparation import load_expression
+from mirror_model.preparation import fit_preparation, load_expression, principal_axes
 from mirror_model.runs import make_identity, train_fold
 from mirror_model.train import Training, fit
+from mirror_model.trained import load_trained
 
 
 class Silent:
@@ -68,6 +69,21 @@ def test_a_fold_is_trained_logged_and_committed(store: Store, small_settings: tu
     assert set(parents) == {"slides/*/tilings/grid/features/toy", "rna", "splits/main"}
     assert sorted(p.name for p in Path(outcome.folder).glob("*.json")) == ["best.json", "model.json"]
     assert not list(Path(outcome.folder).glob("optimiser-*"))
+
+
+def test_a_training_starts_from_components_and_its_checkpoint_needs_none(
+    store: Store, small_settings: tuple[str, ...]
+) -> None:
+    settings = (*small_settings, "epochs=0", "model.rna_skip=true", "model.rna_skip_start=components")
+    outcome = train_fold(job(store, settings))
+    network = load_trained(store, "run", 0).network
+    fold = read_fold(store, job(store, settings))
+    fitted = fit_preparation(fold.table, fold.fold.train, fold.gene_ids, DataConfig())
+    axes = torch.from_numpy(principal_axes(fitted, fold.table, fold.fold.train))
+    weight = network.rna.skip.weight.detach()  # (24, 30)
+    assert len(axes) == 18
+    assert outcome.status == "trained"
+    torch.testing.assert_close(weight @ axes.T @ axes, weight)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])

@@ -131,6 +131,11 @@ class TrainConfig(Section):
         return None
 
     @property
+    def rna_axes(self) -> bool:
+        """Whether the network starts from the principal axes of the training patients' expression."""
+        return False
+
+    @property
     def one_by_one(self) -> bool:
         """Whether a patient's result depends on the others in its batch, so that it is asked for alone."""
         return False
@@ -157,6 +162,10 @@ class MirrorConfig(TrainConfig):
     @property
     def gene_groups(self) -> int | None:
         return self.model.rna_groups if self.model.rna_tokens == "gene_group" else None
+
+    @property
+    def rna_axes(self) -> bool:
+        return self.model.rna_skip and self.model.rna_skip_start == "components"
 
     @property
     def one_by_one(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from mirror_model.preparation import (
     fit_tiles_alone,
     load_expression,
     no_expression,
+    principal_axes,
 )
 from mirror_model.processes import ALONE, Processes
 from mirror_model.streams import Use, seed_torch
@@ -141,7 +142,10 @@ def prepare(
         rna_clip=fitted.clip,
         task=parts.task,
     )
-    network = learner.build(make_shapes(data.features.width, config, fitted)).to(device)
+    shapes = make_shapes(data.features.width, config, fitted)
+    if config.rna_axes:
+        shapes = replace(shapes, axes=torch.from_numpy(principal_axes(fitted, data.table, data.fold.train)))
+    network = learner.build(shapes).to(device)
     if config.runtime.compile:
         compile_blocks(network)
     return Training(

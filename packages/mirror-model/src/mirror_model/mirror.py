@@ -37,6 +37,7 @@ class Shapes:
     genes: int  # G
     positions: int  # N, tiles of a training bag
     groups: Tensor | None = None  # (M, W) columns of the genes of each group, -1 where a group is smaller
+    axes: Tensor | None = None  # (R, G) principal axes of the training patients' expression; for the start alone
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Mirror(nn.Module):
         super().__init__()
         self.config, D = config, config.dim
         self.slide = SlideEncoder(config, shapes.tile_width)
-        self.rna = make_rna_encoder(config, shapes.genes, shapes.groups)
+        self.rna = make_rna_encoder(config, shapes.genes, shapes.groups, shapes.axes)
         aligned = loss.weight("align") > 0
         self.slide_alignment = nn.Linear(D, D) if aligned else None
         self.rna_alignment = nn.Linear(D, D) if aligned else None

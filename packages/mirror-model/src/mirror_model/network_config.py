@@ -54,6 +54,9 @@ class ModelConfig(SlideConfig):
     rna_mlp_ratio: float = Field(2.0, gt=0)
     rna_groups: int = Field(64, ge=1, description="M, gene groups")
     rna_skip: bool = Field(False, description="add a linear map of the genes to the RNA embedding")
+    rna_skip_start: Literal["random", "components"] = Field(
+        "random", description="what that map is before training; components: the mix of principal components"
+    )
     gene_dropout: float = Field(0.0, ge=0, lt=1, description="of the genes' values at the input")
     rna_dropout: float = Field(0.0, ge=0, lt=1, description="inside the RNA encoder")
     # Heads

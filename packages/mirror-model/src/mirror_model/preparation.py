@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from mirror_data.errors import BadInput, StoreError, some
 from mirror_data.store import Expression, Fold, Store, read_expression, read_genes, schema
 
@@ -17,6 +18,7 @@ from mirror_model.config import DataConfig
 from mirror_model.gene_groups import correlation_groups, group_table, read_gene_sets
 
 _TILE_SD_FLOOR = 1e-6
+_RANK = 1e-6  # a component smaller than this, or than this share of the first, is rounding
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,20 @@ def _groups(fitted: Preparation, table: Expression, rows: np.ndarray, data: Data
     symbol = dict(zip(table.gene_ids, table.symbols, strict=True))
     names = [symbol[gene] or gene for gene in fitted.gene_ids]
     return group_table(read_gene_sets(Path(data.gene_sets), names, number))
+
+
+def principal_axes(fitted: Preparation, table: Expression, train_ids: Sequence[str]) -> np.ndarray:
+    """Principal axes (R, G) of the training patients' standardised expression, those of most variance first.
+
+    R is the rank. Each axis points to the side of its largest weight, so that it does not hang on the solver.
+    """
+    wanted = set(train_ids)
+    rows = [patient in wanted for patient in table.patient_ids]
+    values = torch.from_numpy(fitted.expression(table)[rows]).double()  # (n, G)
+    _, size, axes = torch.linalg.svd(values - values.mean(0), full_matrices=False)  # with the threads of the training
+    axes = axes[size > max(_RANK * float(size[0]), _RANK)]
+    side = axes.gather(1, axes.abs().argmax(1, keepdim=True)).sign()
+    return (axes * side).float().numpy()
 
 
 def _columns(table: Expression, gene_ids: Sequence[str]) -> np.ndarray:

@@ -15,7 +15,7 @@ from datetime import timedelta
 
 import torch
 from mirror_data.errors import BadInput, Exit, MirrorError
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from mirror_model.config import RuntimeConfig
 from mirror_model.device import choose_device
@@ -81,6 +81,12 @@ class Processes:
         """The first process's numbers."""
         own = torch.tensor(values, dtype=torch.float64)
         return self.add(own if self.leads else torch.zeros_like(own)).tolist()
+
+    def agree(self, network: nn.Module) -> None:
+        """Give the network of every process the first one's weights: machines may round their start differently."""
+        if self.count > 1:
+            for value in network.state_dict().values():
+                value.copy_(self.add(value if self.leads else torch.zeros_like(value)))
 
     def wait(self) -> None:
         """Until all of them are here."""

@@ -35,10 +35,24 @@ class GeneEmbedding(nn.Module):
         return self.fc2(self.norm(nnf.gelu(self.fc1(expression))))
 
 
+def make_skip(genes: int, dim: int, axes: Tensor | None = None) -> nn.Linear:
+    """A linear map G -> D that starts at random or, given principal axes (R, G), at a random mix of the first D.
+
+    Both keep distances between patients, at one scale: the random map in the mean, the mix exactly, as far as D
+    components hold them.
+    """
+    skip = nn.Linear(genes, dim)
+    if axes is not None:
+        mix = nn.init.orthogonal_(torch.empty(dim, len(axes[:dim])))
+        with torch.no_grad():
+            skip.weight.copy_((dim / (3 * genes)) ** 0.5 * mix @ axes[:dim])
+    return skip
+
+
 class ChunkEncoder(nn.Module):
     """The published encoder: one vector, attention across its chunks. ``(B, G) -> (B, D)``."""
 
-    def __init__(self, config: ModelConfig, genes: int) -> None:
+    def __init__(self, config: ModelConfig, genes: int, axes: Tensor | None = None) -> None:
         super().__init__()
         D = config.dim
         self.gene_dropout = nn.Dropout(config.gene_dropout)
@@ -47,7 +61,7 @@ class ChunkEncoder(nn.Module):
         block = (D, config.rna_heads, config.rna_mlp_ratio, config.rna_dropout)
         self.blocks = nn.ModuleList(ChunkBlock(*block) for _ in range(config.rna_depth))
         self.norm = nn.LayerNorm(D, RNA_NORM_EPS)
-        self.skip = nn.Linear(genes, D) if config.rna_skip else None
+        self.skip = make_skip(genes, D, axes) if config.rna_skip else None
         nn.init.normal_(self.gene_token, std=0.02)
 
     def forward(self, expression: Tensor) -> RnaTokens:
@@ -85,7 +99,7 @@ class GroupedLinear(nn.Module):
 class GeneGroupEncoder(nn.Module):
     """Gene groups as tokens with a CLS token, a standard pre-norm transformer, CLS out."""
 
-    def __init__(self, config: ModelConfig, genes: int, groups: Tensor) -> None:
+    def __init__(self, config: ModelConfig, genes: int, groups: Tensor, axes: Tensor | None = None) -> None:
         super().__init__()
         D = config.dim
         self.gene_dropout = nn.Dropout(config.gene_dropout)
@@ -95,7 +109,7 @@ class GeneGroupEncoder(nn.Module):
         block = (D, config.rna_heads, config.rna_mlp_ratio, config.rna_dropout)
         self.blocks = nn.ModuleList(TransformerBlock(*block) for _ in range(config.rna_depth))
         self.norm = nn.LayerNorm(D, RNA_NORM_EPS)
-        self.skip = nn.Linear(genes, D) if config.rna_skip else None
+        self.skip = make_skip(genes, D, axes) if config.rna_skip else None
         nn.init.normal_(self.group_tokens, std=0.02)
         nn.init.normal_(self.cls, std=0.02)
 
@@ -110,10 +124,12 @@ class GeneGroupEncoder(nn.Module):
         return RnaTokens(embedding, x[:, 1:])
 
 
-def make_rna_encoder(config: ModelConfig, genes: int, groups: Tensor | None) -> ChunkEncoder | GeneGroupEncoder:
+def make_rna_encoder(
+    config: ModelConfig, genes: int, groups: Tensor | None, axes: Tensor | None = None
+) -> ChunkEncoder | GeneGroupEncoder:
     """The RNA encoder that ``config.rna_tokens`` names; ``groups`` as `gene_groups.group_table` writes them."""
     if config.rna_tokens == "chunk":
-        return ChunkEncoder(config, genes)
+        return ChunkEncoder(config, genes, axes)
     if groups is None:
         raise ValueError("gene_group tokens need gene groups")
-    return GeneGroupEncoder(config, genes, groups)
+    return GeneGroupEncoder(config, genes, groups, axes)

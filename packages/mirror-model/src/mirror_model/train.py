@@ -114,6 +114,7 @@ class Loop:
 
     def start(self) -> None:
         """The untrained network is epoch 0 of the log, and what ``epochs = 0`` keeps."""
+        self.t.processes.agree(self.t.network)
         self.t.learner.before_step(self.t.network)
         self._log({"epoch": 0, **self._validate()})
         self._save(("last",))
