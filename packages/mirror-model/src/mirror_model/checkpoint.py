@@ -195,7 +195,9 @@ def _require_safetensors(file: Path, data: bytes) -> None:
     length = int.from_bytes(data[:8], "little")
     if len(data) < 9 or length > len(data) - 8 or data[8:9] != b"{":
         message = "this is not a safetensors file"
-        raise BadInput("UNSAFE_FORMAT", message, file=file, hint="only safetensors is ever loaded; train again")
+        raise BadInput(
+            "UNSAFE_FORMAT", message, file=file, hint="only safetensors is ever loaded; train again with --overwrite"
+        )
 
 
 def _corrupt(file: Path, message: str) -> StoreError:

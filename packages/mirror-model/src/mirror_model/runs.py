@@ -122,7 +122,7 @@ def _clear_way(store: Store, job: TrainJob, identity: Identity, folder: Checkpoi
         folder.clear()
         return
     try:
-        begun, _ = folder.load("last"), folder.load("best")
+        begun, _, _ = folder.load("last"), folder.load("best"), MetricsLog(folder.path).read()
         if begun is not None:
             identity.require_equal(begun.document.identity, folder.path, _ANOTHER_RUN)
     except (BadInput, StoreError):
