@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mirror_data.store import Features, open_store, read_features, write_features
+from mirror_model.checkpoint import CheckpointFolder
 
 from tests.faults.commands import Ended, tree
 from tests.faults.conftest import SmallDisk, Whole
 from tests.faults.forked import finish, mirror_model, start, until_stopped
 from tests.faults.small_training import fold_folder, require_last_loads, train_words
-from tests.faults.traps import Act, at_epoch, at_sync, clock_that_jumps_back, signalling
+from tests.faults.traps import Act, at_epoch, at_sync, before, clock_that_jumps_back, signalling
 
 IN_A_SAVE = 20  # which sync of the checkpoint folder it is, some epochs from the start
 FEATURES = "slides/P2-0/tilings/grid/features/toy"
@@ -40,6 +41,29 @@ def test_a_signal_in_the_middle_of_a_save(number: signal.Signals, whole: Whole, 
     else:
         require_told(ended, 75, "INTERRUPTED", "run the same command again")
     require_last_loads(folder, 1)
+    assert mirror_model(train_words(store), tmp_path).code == 0
+    whole.require_equal(store)
+
+
+def test_killed_before_its_first_checkpoint(whole: Whole, tmp_path: Path) -> None:
+    """Its log has a line by then, which is not to stand there twice."""
+    store = whole.fresh(tmp_path)
+    folder = fold_folder(store)
+    fatal = at_sync(folder, 3, signalling(signal.SIGKILL))
+    assert mirror_model(train_words(store), tmp_path, first=fatal).code == -signal.SIGKILL
+    assert (folder / "metrics.jsonl").read_text().count("\n") == 1
+    assert not (folder / "last.json").exists()
+    assert mirror_model(train_words(store), tmp_path).code == 0
+    whole.require_equal(store)
+
+
+def test_killed_between_the_commit_and_the_end(whole: Whole, tmp_path: Path) -> None:
+    """What only a training that is not done needs is not to lie there for ever."""
+    store = whole.fresh(tmp_path)
+    fatal = before(CheckpointFolder, "drop", signalling(signal.SIGKILL))
+    assert mirror_model(train_words(store), tmp_path, first=fatal).code == -signal.SIGKILL
+    assert open_store(store).has("runs/r/fold_0")
+    assert (fold_folder(store) / "last.json").exists()
     assert mirror_model(train_words(store), tmp_path).code == 0
     whole.require_equal(store)
 

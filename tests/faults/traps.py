@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from mirror_model.metrics_log import MetricsLog
@@ -32,20 +32,25 @@ def at_sync(folder: Path, number: int, act: Act) -> Act:
     return first
 
 
-def at_epoch(epoch: int, act: Act) -> Act:
-    """Act when an epoch has been trained and is about to be logged and saved."""
+def before(owner: type, name: str, act: Act, when: Callable[..., bool] = lambda *_: True) -> Act:
+    """Act before a method is called, where ``when`` says so of what it is called with."""
 
     def first() -> None:
-        append = MetricsLog.append
+        method = getattr(owner, name)
 
-        def trapped(log: MetricsLog, values: Mapping[str, float]) -> None:
-            if values["epoch"] == epoch:
+        def trapped(*arguments: object) -> object:
+            if when(*arguments):
                 act()
-            append(log, values)
+            return method(*arguments)
 
-        MetricsLog.append = trapped
+        setattr(owner, name, trapped)
 
     return first
+
+
+def at_epoch(epoch: int, act: Act) -> Act:
+    """Act when an epoch has been trained and is about to be logged and saved."""
+    return before(MetricsLog, "append", act, lambda _, values: values["epoch"] == epoch)
 
 
 def signalling(number: signal.Signals, pid: int | None = None) -> Act:
