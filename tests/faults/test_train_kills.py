@@ -119,7 +119,7 @@ def test_some_calls_of_a_save_fail_or_are_fatal(
     calls: list[Call], nearly_done: Path, whole: Whole, tmp_path: Path
 ) -> None:
     rng = random.Random(3)
-    for number, fault in enumerate(("ENOSPC", "kill", "EIO", "EROFS", "ENOSPC", "kill")):
+    for number, fault in enumerate(("ENOSPC", "kill", "EIO", "EROFS")):
         third = len(calls) // 3  # of the log and the tensors, the documents, the commit
         call = calls[number % 3 * third + rng.randrange(third)]
         fail_at(call, fault, nearly_done, whole, tmp_path / str(number))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -22,10 +23,10 @@ CELLS_BY_HAND = {
 }
 
 
-def parsed() -> Iterator[tuple[Path, ast.Module]]:
+@cache
+def parsed() -> tuple[tuple[Path, ast.Module], ...]:
     assert len(SOURCES) > 150
-    for source in SOURCES:
-        yield source, ast.parse(source.read_text(encoding="utf-8"))
+    return tuple((source, ast.parse(source.read_text(encoding="utf-8"))) for source in SOURCES)
 
 
 def calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
