@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 LOG_EVERY_SECONDS = 30.0
@@ -40,7 +40,8 @@ class _Log:
             self.told = now
             left = (now - self.started) / max(self.done, 1) * (self.total - self.done)
             text = f"{self.title}: {self.done}/{self.total} {self.unit}, {left:.0f} s left"
-            print(f"{text}, {note}" if note else text, file=sys.stderr, flush=True)
+            with suppress(OSError):  # a log that is full or that nobody reads any more is no reason to stop the work
+                print(f"{text}, {note}" if note else text, file=sys.stderr, flush=True)
 
 
 class _Bar:

@@ -14,10 +14,9 @@ import pandas as pd
 from mirror_data.cohort.cells import to_days, to_events
 from mirror_data.cohort.columns import OutcomeNames, find
 from mirror_data.errors import BadInput, some
+from mirror_data.spreadsheet import csv_text
 from mirror_data.tables import open_table, read_strings
 from mirror_data.whole import write_whole
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -146,11 +145,8 @@ def write_table(table: pd.DataFrame, path: str | Path) -> Path:
     Raises:
         BadInput: ``NOT_FOUND`` if the folder is missing, ``UNWRITABLE``.
     """
-    safe = table.copy()
-    for name in safe.columns[[kind.kind not in "biuf" for kind in safe.dtypes]]:
-        safe[name] = [f"'{x}" if isinstance(x, str) and x.startswith(_FORMULA) else x for x in safe[name]]
     check_folder(path)
-    write_whole(Path(path), safe.to_csv(index=False, lineterminator="\n").encode(), "table")
+    write_whole(Path(path), csv_text(table).encode(), "table")
     return Path(path)
 
 

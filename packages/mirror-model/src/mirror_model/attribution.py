@@ -18,7 +18,9 @@ import pandas as pd
 import torch
 from mirror_data.errors import BadInput
 from mirror_data.progress import progress
+from mirror_data.spreadsheet import csv_text
 from mirror_data.store import Store, open_store, read_split
+from mirror_data.whole import write_whole
 from torch import Tensor
 
 from mirror_model.batches import Bags, PatientData, size_groups
@@ -170,20 +172,12 @@ def _explain(patient_ids: tuple[str, ...], explained: Explained, expression: Ten
 
 
 def write_table(table: pd.DataFrame, file: Path) -> None:
-    """A table as CSV; text that a spreadsheet would run as a formula gets an apostrophe before it.
+    """A table as CSV, whole or not at all; text that a spreadsheet would run as a formula gets an apostrophe before it.
 
     Raises:
         BadInput: ``UNWRITABLE``.
     """
-    safe = table.copy()
-    for name in safe.select_dtypes("object"):
-        safe[name] = [f"'{text}" if text.startswith(("=", "+", "-", "@")) else text for text in safe[name]]
-    temporary = file.with_name(file.name + ".new")
-    try:
-        safe.to_csv(temporary, index=False, lineterminator="\n")
-        temporary.replace(file)
-    except OSError as error:
-        raise BadInput("UNWRITABLE", f"the table cannot be written: {error.strerror}", file=file) from None
+    write_whole(file, csv_text(table).encode(), "table")
 
 
 def described(found: GeneAttribution, table: pd.DataFrame, file: Path, most: int = 5) -> list[str]:

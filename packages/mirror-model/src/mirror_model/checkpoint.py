@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -24,6 +24,7 @@ from pydantic import Field, ValidationError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from mirror_model.durable import NEW, claimed, disk_error, remove, write_file
 from mirror_model.identity import Identity
 from mirror_model.metrics_log import METRICS
 from mirror_model.network_config import Section
@@ -82,6 +83,10 @@ class CheckpointFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def claim(self) -> AbstractContextManager[None]:
+        """Hold the right to write here, whatever the store; raises `Busy`."""
+        return claimed(self.path)
+
     def save(
         self,
         kinds: tuple[Kind, ...],
@@ -101,20 +106,20 @@ class CheckpointFolder:
         document = document.model_copy(update={"weights": weights})
         for kind in kinds:
             own = document.model_copy(update={"optimiser": state if kind == "last" else None})
-            _write(self.path / f"{kind}.json", own.model_dump_json(indent=1).encode())
+            write_file(self.path / f"{kind}.json", own.model_dump_json(indent=1).encode())
         self.sweep()
         return document
 
     def point(self, kind: Kind, document: CheckpointDocument) -> None:
         """Let ``kind`` name the weights of a checkpoint that is already there."""
         own = document.model_copy(update={"optimiser": None})
-        _write(self.path / f"{kind}.json", own.model_dump_json(indent=1).encode())
+        write_file(self.path / f"{kind}.json", own.model_dump_json(indent=1).encode())
 
     def document(self, kind: Kind) -> CheckpointDocument | None:
         """The JSON of a checkpoint, None if there is none.
 
         Raises:
-            StoreError: ``CORRUPT_CHECKPOINT`` or ``NEWER_FORMAT``.
+            StoreError: ``CORRUPT_CHECKPOINT``, ``NEWER_FORMAT``, ``READ_ONLY`` or ``IO_ERROR``.
         """
         file = self.path / f"{kind}.json"
         try:
@@ -126,6 +131,8 @@ class CheckpointFolder:
             return CheckpointDocument.model_validate(values)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise disk_error(error, file, "read") from error
         except (ValueError, KeyError, TypeError, ValidationError):
             raise _corrupt(file, "the checkpoint's JSON cannot be read") from None
 
@@ -144,12 +151,12 @@ class CheckpointFolder:
     def clear(self) -> None:
         """Remove every checkpoint and the log; names first, so that nothing is seen half."""
         for kind in _KINDS:
-            (self.path / f"{kind}.json").unlink(missing_ok=True)
-        (self.path / METRICS).unlink(missing_ok=True)
+            remove(self.path / f"{kind}.json")
+        remove(self.path / METRICS)
         self.sweep()
 
     def drop(self, kind: Kind) -> None:
-        (self.path / f"{kind}.json").unlink(missing_ok=True)
+        remove(self.path / f"{kind}.json")
         self.sweep()
 
     def sweep(self) -> None:
@@ -161,14 +168,14 @@ class CheckpointFolder:
             document = self.document(kind)
             if document is not None:
                 named |= {ref.name for ref in (document.weights, document.optimiser) if ref is not None}
-        for pattern in ("*.safetensors", "*.new"):
+        for pattern in ("*.safetensors", f"*{NEW}"):
             for file in self.path.glob(pattern):
                 if file.name not in named:
-                    file.unlink(missing_ok=True)
+                    remove(file)
 
     def _write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> FileRef:
         data = save({key: value.detach().cpu().contiguous() for key, value in tensors.items()})
-        _write(self.path / name, data)
+        write_file(self.path / name, data)
         return FileRef(name=name, sha256=hashlib.sha256(data).hexdigest())
 
     def _read_tensors(self, ref: FileRef) -> dict[str, Tensor]:
@@ -188,32 +195,14 @@ def _require_safetensors(file: Path, data: bytes) -> None:
     length = int.from_bytes(data[:8], "little")
     if len(data) < 9 or length > len(data) - 8 or data[8:9] != b"{":
         message = "this is not a safetensors file"
-        raise BadInput("UNSAFE_FORMAT", message, file=file, hint="only safetensors is ever loaded; train again")
+        raise BadInput(
+            "UNSAFE_FORMAT", message, file=file, hint="only safetensors is ever loaded; train again with --overwrite"
+        )
 
 
 def _corrupt(file: Path, message: str) -> StoreError:
     hint = "restore it from a copy, or train again with --overwrite"
     return StoreError("CORRUPT_CHECKPOINT", message, file=file, hint=hint)
-
-
-def _write(file: Path, data: bytes) -> None:
-    """Atomic and durable: a new file, synced, renamed over the old one."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(file.name + ".new")
-        with temporary.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.rename(file)
-        descriptor = os.open(file.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        hint = "free some space or choose another --checkpoints; the last checkpoint is intact"
-        raise StoreError("IO_ERROR", f"cannot write: {error.strerror}", file=file, hint=hint) from error
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from mirror_data.errors import BadInput
+from mirror_data.versions import require_torch
 
 AUTOCAST: dict[str, torch.dtype | None] = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}
 _BF16_DIM = 512
@@ -16,8 +17,9 @@ def choose_device(wanted: Literal["auto", "cpu", "cuda"]) -> torch.device:
     """``auto``: the first GPU if there is one.
 
     Raises:
-        BadInput: ``BAD_OPTION`` if a GPU is asked for and there is none.
+        BadInput: ``BAD_OPTION`` if a GPU is asked for and there is none; ``OLD_LIBRARY``.
     """
+    require_torch()
     if wanted == "cuda" and not torch.cuda.is_available():
         raise BadInput("BAD_OPTION", "there is no GPU that PyTorch can use", key="runtime.device", got=wanted)
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")

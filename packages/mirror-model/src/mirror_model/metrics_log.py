@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mirror_data.errors import StoreError
+
+from mirror_model.durable import append_line, disk_error, write_file
+
 METRICS = "metrics.jsonl"
 _TOLD = {  # term or metric -> in the progress line
     "align": "align",
@@ -39,19 +43,32 @@ class MetricsLog:
         self.file = folder / METRICS
 
     def append(self, values: Mapping[str, float]) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with self.file.open("a") as file:
-            file.write(json.dumps(values, sort_keys=True) + "\n")
+        """Durable, so that no checkpoint is ahead of its log."""
+        append_line(self.file, json.dumps(values, sort_keys=True))
 
     def read(self) -> list[dict[str, float]]:
-        """A line an epoch; ``epoch`` 0 is the untrained network."""
-        return [json.loads(line) for line in self.file.read_text().splitlines()] if self.file.exists() else []
+        """A line an epoch; ``epoch`` 0 is the untrained network. A line that a kill left unfinished is none.
+
+        Raises:
+            StoreError: ``CORRUPT_CHECKPOINT``, ``READ_ONLY`` or ``IO_ERROR``.
+        """
+        try:
+            text = self.file.read_text(encoding="utf-8", errors="replace") if self.file.exists() else ""
+            return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        except OSError as error:
+            raise disk_error(error, self.file, "read") from error
+        except ValueError:
+            raise self.corrupt("a line of the log cannot be read") from None
 
     def cut(self, epoch: int) -> None:
         """Drop what comes after an epoch: it will be trained again."""
         kept = [line for line in self.read() if line["epoch"] <= epoch]
         if self.file.exists():
-            self.file.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in kept))
+            write_file(self.file, "".join(json.dumps(line, sort_keys=True) + "\n" for line in kept).encode())
+
+    def corrupt(self, message: str) -> StoreError:
+        hint = "restore it from a copy, or train again with --overwrite"
+        return StoreError("CORRUPT_CHECKPOINT", message, file=self.file, hint=hint)
 
 
 def told(values: Mapping[str, float], pace: Pace) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 
 import torch
-from mirror_data.errors import StoreError
+from mirror_data.errors import BadInput, StoreError
 from mirror_data.progress import NO_PROGRESS, progress
 from mirror_data.store import Run, Store, open_store, read_run, schema, write_run
 
@@ -42,12 +42,18 @@ def train_fold(job: TrainJob, processes: Processes = ALONE) -> TrainOutcome:
     folder = CheckpointFolder(run_folder(job.store_url, job.run, job.fold, job.checkpoints))
     data = read_fold(store, job)
     identity = make_identity(store, job, data.features, processes.count)
-    with store.claim(f"train {job.run} fold {job.fold}") if processes.leads else nullcontext():
-        skipped = _already(store, job, identity, folder) if processes.leads else None
+    with ExitStack() as held:
+        skipped = None
+        if processes.leads:
+            held.enter_context(store.claim(f"train {job.run} fold {job.fold}"))
+            skipped = _already(store, job, identity, folder)
+            if skipped is None:
+                held.enter_context(folder.claim())
+                _clear_way(store, job, identity, folder)
         if processes.any(skipped is not None):
             return skipped or _committed(store, job, folder, "skipped")
-        with _set_up(identity.config.runtime):
-            return _train(store, job, identity, folder, data, processes)
+        held.enter_context(_set_up(identity.config.runtime))
+        return _train(store, job, identity, folder, data, processes)
 
 
 @contextmanager
@@ -85,32 +91,44 @@ def make_identity(store: Store, job: TrainJob, features: FeatureSet, processes: 
     )
 
 
+_ANOTHER_RUN = "choose another --run, or replace it with --overwrite"
+
+
 def _already(store: Store, job: TrainJob, identity: Identity, folder: CheckpointFolder) -> TrainOutcome | None:
-    """The outcome of a fold that is trained; clears the way for one that is to be trained anew.
+    """The outcome of a fold that is trained.
 
     Raises:
         StoreError: ``MISMATCH``.
     """
-    hint = "choose another --run, or replace it with --overwrite"
     path = schema.run(job.run, job.fold)
-    begun = folder.document("last")
+    if job.overwrite or not store.has(path):
+        return None
+    run = read_run(store, job.run, job.fold)
+    committed = Identity.of_run(run, store.document(path).parents)
+    identity.require_equal(committed, f"{store.url}: {path}", _ANOTHER_RUN)
+    folder.drop("last")  # left there if the training was killed between its commit and its end
+    return _outcome(job, "skipped", dict(run.metrics), None, folder)
+
+
+def _clear_way(store: Store, job: TrainJob, identity: Identity, folder: CheckpointFolder) -> None:
+    """Make room for a fold that is to be trained anew; what was begun under the same identity stays, if it is sound.
+
+    Raises:
+        StoreError: ``MISMATCH``, ``CORRUPT_CHECKPOINT``.
+    """
+    path = schema.run(job.run, job.fold)
     if store.has(path):
-        if job.overwrite:
-            store.delete(path)
-            folder.clear()
-            return None
-        run = read_run(store, job.run, job.fold)
-        committed = Identity.of_run(run, store.document(path).parents)
-        identity.require_equal(committed, f"{store.url}: {path}", hint)
-        return _outcome(job, "skipped", dict(run.metrics), None, folder)
-    if begun is not None:
-        try:
-            identity.require_equal(begun.identity, folder.path, hint)
-        except StoreError:
-            if not job.overwrite:
-                raise
-            folder.clear()
-    return None
+        store.delete(path)
+        folder.clear()
+        return
+    try:
+        begun, _, _ = folder.load("last"), folder.load("best"), MetricsLog(folder.path).read()
+        if begun is not None:
+            identity.require_equal(begun.document.identity, folder.path, _ANOTHER_RUN)
+    except (BadInput, StoreError):
+        if not job.overwrite:
+            raise
+        folder.clear()
 
 
 def _committed(store: Store, job: TrainJob, folder: CheckpointFolder, status: str) -> TrainOutcome:
@@ -145,9 +163,12 @@ def _train(
 def _commit(store: Store, job: TrainJob, training: Training, document: CheckpointDocument, status: str) -> TrainOutcome:
     """Write the run's record: from then on the fold is trained."""
     identity, folder = document.identity, training.folder
+    _require_unchanged(store, identity)
     log = MetricsLog(folder.path).read()
     seconds = [line["seconds"] for line in log if "seconds" in line]
-    kept = next(line for line in log if line["epoch"] == document.position.epoch)
+    kept = next((line for line in log if line["epoch"] == document.position.epoch), None)
+    if kept is None:
+        raise MetricsLog(folder.path).corrupt(f"the log has no line of epoch {document.position.epoch}")
     metrics = {name: value for name, value in kept.items() if name not in PACE} | _counts(training, log)
     versions = {name: version(name) for name in ("mirror-model", "torch")} | {"python": platform.python_version()}
     sha256 = document.weights.sha256
@@ -155,6 +176,19 @@ def _commit(store: Store, job: TrainJob, training: Training, document: Checkpoin
     write_run(store, run, parents=identity.parents, overwrite=job.overwrite)
     folder.drop("last")
     return _outcome(job, status, metrics, sum(seconds) / len(seconds) if seconds else None, folder)
+
+
+def _require_unchanged(store: Store, identity: Identity) -> None:
+    """Refuse to commit what was trained on data that was replaced meanwhile: it may have seen both.
+
+    Raises:
+        StoreError: ``MISMATCH``, or ``MISSING`` if a record is gone.
+    """
+    now = store.parents(*identity.parents)
+    changed = sorted(path for path, digest in identity.parents.items() if now[path] != digest)
+    if changed:
+        message, hint = "the data changed while it was trained on", "train again with --overwrite"
+        raise StoreError("MISMATCH", message, file=store.url, key=", ".join(changed), hint=hint)
 
 
 def _counts(training: Training, log: list[dict[str, float]]) -> dict[str, float]:

@@ -115,6 +115,8 @@ class Loop:
     def start(self) -> None:
         """The untrained network is epoch 0 of the log, and what ``epochs = 0`` keeps."""
         self.t.processes.agree(self.t.network)
+        if self.t.processes.leads:
+            self.t.folder.clear()  # one that was killed before it saved has left a line in the log
         self.t.learner.before_step(self.t.network)
         self._log({"epoch": 0, **self._validate()})
         self._save(("last",))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from mirror_data.errors import StoreError
 from mirror_data.store import Modality, Store, read_run, run_folds, schema
+from mirror_data.versions import require_torch
 
 from mirror_model.checkpoint import CheckpointFolder, Saved, restore_network
 from mirror_model.config import TrainConfig
@@ -63,7 +64,9 @@ def load_trained(store: Store, run: str, fold: int, checkpoints: str | None = No
 
     Raises:
         StoreError: ``MISSING`` or ``MISMATCH`` if the checkpoint is not the one the run was committed with.
+        BadInput: ``OLD_LIBRARY``.
     """
+    require_torch()
     record = read_run(store, run, fold)
     identity = Identity.of_run(record, store.document(schema.run(run, fold)).parents)
     folder = CheckpointFolder(run_folder(store.url, run, fold, checkpoints))

@@ -12,6 +12,7 @@ from mirror_data.errors import BadInput, BadSlide
 from mirror_data.exchange.bags import ForeignBag, Source, as_slide_id
 from mirror_data.exchange.hdf5 import attributes, first_number, open_hdf5, read_dataset
 from mirror_data.tables import check_file
+from mirror_data.versions import require_torch
 
 
 def find(path: str | Path, patches: str | Path | None = None) -> list[Source]:
@@ -106,6 +107,7 @@ def read_tensor(path: Path) -> np.ndarray:
     except ImportError:
         hint = "install mirror-data[slides], or import the h5 files"
         raise BadSlide("NEEDS_TORCH", "reading .pt files needs torch", file=path, hint=hint) from None
+    require_torch()  # an old one's weights_only is no shield
     import pickle
 
     try:

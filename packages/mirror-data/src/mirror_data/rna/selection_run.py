@@ -18,6 +18,7 @@ from mirror_data.ids import check_name
 from mirror_data.progress import progress
 from mirror_data.rna.selection import SelectionOptions, asked, select_genes
 from mirror_data.runner import Result, run_units, usable_cores
+from mirror_data.spreadsheet import csv_text
 from mirror_data.store import (
     GeneSelection,
     Store,
@@ -30,6 +31,7 @@ from mirror_data.store import (
     write_genes,
 )
 from mirror_data.tables import check_file
+from mirror_data.whole import write_whole
 
 _SMALL = 2e7  # cells times eliminations below which processes cost more than they save
 _TOLD_EVERY = 0.5  # seconds
@@ -138,6 +140,9 @@ def write_table(path: str | Path, store: Store, name: str, folds: Sequence[int])
     """A selection as one CSV: gene, symbol, fold, rank, kept, stability, cancer_gene; by fold, rank and gene.
 
     Cells that a spreadsheet would take for a formula are quoted by an apostrophe.
+
+    Raises:
+        BadInput: ``UNWRITABLE``.
     """
     expression = read_expression(store)
     symbols = dict(zip(expression.gene_ids, expression.symbols, strict=True))
@@ -150,10 +155,8 @@ def write_table(path: str | Path, store: Store, name: str, folds: Sequence[int])
         frame["stability"] = np.nan if found.stability is None else np.round(found.stability, 4)
         frame["cancer_gene"] = found.cancer
         frame = frame.sort_values(["rank", "gene"], kind="stable")
-        for column in ("gene", "symbol"):
-            frame[column] = [f"'{text}" if text[:1] in ("=", "+", "-", "@") else text for text in frame[column]]
         frames.append(frame)
-    pd.concat(frames).to_csv(path, index=False)
+    write_whole(Path(path), csv_text(pd.concat(frames)).encode(), "table")
 
 
 def _outcome(found: GeneSelection, reused: bool) -> FoldOutcome:

@@ -19,6 +19,7 @@ from mirror_data.slides.reader import check_file
 from mirror_data.slides.regions import check_place
 from mirror_data.slides.sources import Sources, find_slides, read_slides_table
 from mirror_data.store.schema import PRIVATE
+from mirror_data.versions import require_openslide
 
 FAILURES = f"{PRIVATE}/failures.jsonl"
 
@@ -71,6 +72,7 @@ def tile_slides(
     started = time.monotonic()
     if workers < 1:
         raise BadInput("BAD_OPTION", "at least one worker is needed", key="--workers", got=workers)
+    require_openslide()
     paths = [Path(slide) for slide in slides]
     _check_apart(paths, store_url)
     sources = find_slides(paths, read_slides_table(Path(slides_table)) if slides_table is not None else ())

@@ -23,10 +23,10 @@ from mirror_data.progress import progress
 from mirror_data.runner import Failure, Result, run_units
 from mirror_data.slides.mask_picture import Picture, draw
 from mirror_data.slides.mask_review import CONCERNS, Reviewed, SlideFacts, dropped_words, percent, review, slide_facts
+from mirror_data.spreadsheet import unformula
 from mirror_data.store import Store, read_slide, read_tiling, schema
 from mirror_data.whole import whole_text
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _PARTS = "contact_sheet"  # files beside this module: .html.j2, .css, .js
 
 
@@ -236,8 +236,7 @@ def _table(slides: Sequence[Reviewed], file: IO[str]) -> None:
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
-    text = "" if value is None else str(value)
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+    return "" if value is None else str(unformula(value))
 
 
 def _name(store: Store) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 from mirror_data.errors import BadInput
 from mirror_data.slides import hub
 from mirror_data.slides.weights import by_position, file_sha256, fit_state, read_state
+from mirror_data.versions import require_torch
 
 DEFAULT = "efficientnet-lite0"
 PRECISIONS = ("bf16", "fp32")
@@ -128,8 +129,10 @@ def load_encoder(
 
     Raises:
         BadInput: ``BAD_OPTION`` for an unknown name, ``NO_WEIGHTS`` if weights cannot be had (random ones are never
-            used), ``BAD_WEIGHTS`` if they are another model's, ``UNSAFE_FORMAT`` if opening them could run code.
+            used), ``BAD_WEIGHTS`` if they are another model's, ``UNSAFE_FORMAT`` if opening them could run code,
+            ``OLD_LIBRARY``.
     """
+    require_torch()
     import torch
 
     EncoderSpec(name, None, precision)

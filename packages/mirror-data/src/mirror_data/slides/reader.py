@@ -29,6 +29,7 @@ import numpy as np
 from mirror_data.errors import BadSlide
 from mirror_data.slides.resolution import Resolution, resolve_mpp
 from mirror_data.slides.tiff_layout import MAX_PIXELS, MAX_SIDE, Directory, read_directories
+from mirror_data.versions import require_openslide
 
 ALLOWED_PROPERTIES = (
     "aperio.AppMag",
@@ -172,7 +173,9 @@ def open_slide(path: Path, *, stated_mpp: float | None = None, mpp_override: flo
 
     Raises:
         BadSlide: with one of the codes listed at the top of this module.
+        BadInput: ``OLD_LIBRARY``, ``NOT_INSTALLED``.
     """
+    require_openslide()
     import openslide
 
     check_file(path)

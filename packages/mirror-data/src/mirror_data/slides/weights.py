@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from mirror_data.errors import BadInput, some
+from mirror_data.versions import require_torch
 
 PICKLES = (".pt", ".pth", ".bin")
 _WRAPPERS = ("state_dict", "model", "teacher")  # where training scripts put the weights within their checkpoint
@@ -64,6 +65,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def _read_pickle(path: Path) -> dict[str, Any]:
+    require_torch()  # an old one's weights_only is no shield
     import torch
 
     try:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
+from mirror_data import spreadsheet
 
 from mirror_eval.figures.theme import Drawing
 from mirror_eval.results import Score
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -140,16 +137,5 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 
 
 def csv_text(table: pd.DataFrame) -> str:
-    """The table as CSV. Text that a spreadsheet would take for a formula is quoted with an apostrophe."""
-    safe = table.copy()
-    for name in safe.columns:
-        if not (pd.api.types.is_numeric_dtype(safe[name]) or pd.api.types.is_bool_dtype(safe[name])):
-            safe[name] = [_unformula(value) for value in safe[name]]
-    safe.columns = [_unformula(str(name)) for name in safe.columns]
-    file = io.StringIO()
-    safe.to_csv(file, index=False, lineterminator="\n", float_format="%.6g")
-    return file.getvalue()
-
-
-def _unformula(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    """The table as CSV, numbers to six digits. Text that a spreadsheet would run is quoted with an apostrophe."""
+    return spreadsheet.csv_text(table, float_format="%.6g")

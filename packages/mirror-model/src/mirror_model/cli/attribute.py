@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 from mirror_data.cli.app import json_option, store_option, tell
+from mirror_data.versions import require_torch
 
 
 @click.command("attribute")
@@ -35,6 +36,7 @@ def command(
 
     Of a supervised run for each class or the risk; of MIRROR and TANGLE for the match of expression and slides.
     """
+    require_torch()
     from mirror_model.attribution import attribute_genes, described, write_table
 
     found = attribute_genes(store_url, run_name, fold, part=part, steps=steps, checkpoints=checkpoints)

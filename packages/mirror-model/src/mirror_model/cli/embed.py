@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 from mirror_data.cli.app import json_option, overwrite_option, store_option, tell
+from mirror_data.versions import require_torch
 
 
 @click.command("embed")
@@ -27,6 +28,7 @@ def command(
 
     Of a supervised run, predict every patient of the fold instead.
     """
+    require_torch()
     from mirror_model.embed import describe, embed_folds
 
     outcomes = embed_folds(store_url, run_name, fold, attention=attention, checkpoints=checkpoints, overwrite=overwrite)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 from mirror_data.cli.app import json_option, overwrite_option, store_option, tell
+from mirror_data.versions import require_torch
 
 
 def _show_options(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
@@ -74,6 +75,7 @@ def command(
     weighed (`mirror-model embed --attention` does this alone). Under torchrun or accelerate launch, all processes share
     every batch.
     """
+    require_torch()
     from mirror_model.baselines.config import config_of
     from mirror_model.config import read_config
     from mirror_model.embed import describe as describe_embedded

@@ -1,0 +1,78 @@
+"""A cohort, an uninterrupted training of it, and small disks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from mirror_data.cli.app import run
+from mirror_model.cli.main import cli
+
+from tests.faults.commands import differences
+from tests.faults.forked import mirror_model
+from tests.faults.small_training import Left, fill_store, left_by, train_words
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The cohort before a training, and what an uninterrupted one leaves."""
+
+    cohort: Path
+    trained: Path
+    left: Left
+    seconds: float  # how long it took
+
+    def fresh(self, folder: Path, name: str = "cohort") -> Path:
+        """A copy of the cohort that nothing was trained on."""
+        return shutil.copytree(self.cohort, folder / f"{name}.zarr")
+
+    def require_equal(self, store: Path, checkpoints: Path | None = None) -> None:
+        """What was left here is to the byte what the uninterrupted training left."""
+        found = left_by(store, checkpoints)
+        assert differences(found.store, self.left.store) == []
+        assert differences(found.checkpoints, self.left.checkpoints) == []
+        assert found.log == self.left.log
+
+
+@pytest.fixture(scope="package")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    folder = tmp_path_factory.mktemp("whole")
+    cohort = fill_store(folder / "fresh.zarr")
+    warm, trained = (shutil.copytree(cohort, folder / f"{name}.zarr") for name in ("warm", "trained"))
+    assert run(cli, train_words(warm)) == 0  # here, so that children find imported what a training imports on its way
+    ended = mirror_model(train_words(trained), folder / "output")
+    assert ended.code == 0, ended.err
+    return Whole(cohort, trained, left_by(trained), ended.seconds)
+
+
+@dataclass(frozen=True)
+class SmallDisk:
+    """A file system in memory."""
+
+    path: Path
+
+    def change(self, *options: str) -> None:
+        """Other options for it: ``size=64m``, ``ro``."""
+        subprocess.run(["mount", "-o", f"remount,{','.join(options)}", str(self.path)], check=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """8 MB in memory; the test is skipped where nothing may be mounted."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    if os.geteuid() != 0 or shutil.which("mount") is None:
+        pytest.skip("only root may mount a small disk")
+    words = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(path)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"a small disk may not be mounted here: {done.stderr.strip()[:80]}")
+    try:
+        yield SmallDisk(path)
+    finally:
+        subprocess.run(["umount", "-l", str(path)], check=True)
