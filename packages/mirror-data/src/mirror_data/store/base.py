@@ -19,7 +19,7 @@ import pandas as pd
 from mirror_data.errors import StoreError
 from mirror_data.store import commit as rule
 from mirror_data.store import schema
-from mirror_data.store.bags import bag_tree
+from mirror_data.store.bags import bag_tree, chunk_checksums
 from mirror_data.store.files import Files, open_files
 
 Parents = Mapping[str, str]
@@ -129,9 +129,11 @@ def write_record(
             write_element(group, name, element)
 
     tree, made = rule.build_tree(fill)
+    digests = {name: rule.array_digest(values) for name, values in {**arrays, **bags}.items()}
     for name, values in bags.items():
         tree |= bag_tree(name, values)
-    digests = {name: rule.array_digest(values) for name, values in {**arrays, **bags}.items()}
+        if len(values):
+            digests[name]["checksums"] = chunk_checksums(tree[f"{name}/c/0/0"], len(values))
     return rule.commit(
         store.files,
         path,

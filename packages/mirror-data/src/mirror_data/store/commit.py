@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from mirror_data.errors import Busy, StoreError
+from mirror_data.errors import BadInput, Busy, StoreError
 from mirror_data.store.files import Files
-from mirror_data.store.schema import FORMAT_VERSION, is_record
+from mirror_data.store.schema import FORMAT_VERSION, is_record, place
 
 DOCUMENT = "zarr.json"
 
@@ -183,7 +183,19 @@ def parse_document(files: Files, path: str, raw: bytes) -> Document:
         raise corrupt(files, key, f"the record's document cannot be read: {type(error).__name__}") from None
     if not sound or respelt != raw:
         raise corrupt(files, key, "the record's document does not match its own hash")
+    _require_place(files, document)
     return document
+
+
+def _require_place(files: Files, document: Document) -> None:
+    """Refuse a record that was copied or moved from elsewhere: whole in itself, but another's."""
+    try:
+        own = place(document.kind, document.attributes)
+    except (KeyError, BadInput):
+        own = ""
+    if own != document.path:
+        message = f"this record belongs elsewhere: {own or 'its document does not say where'}"
+        raise corrupt(files, f"{document.path}/{DOCUMENT}", message)
 
 
 def read_tree(files: Files, document: Document, part: str = "") -> Any:
