@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from mirror_data.errors import StoreError
+
+from mirror_model.network_config import Section
 
 METRICS = "metrics.jsonl"
 _TOLD = {  # term or metric -> in the progress line
@@ -32,6 +38,13 @@ class Pace:
 PACE = tuple(Pace.__annotations__)
 
 
+class Mark(Section):
+    """How far a log went when a checkpoint was saved: what comes after is of steps that will be done again."""
+
+    size: int  # bytes
+    sha256: str
+
+
 class MetricsLog:
     """The log of one fold."""
 
@@ -42,16 +55,54 @@ class MetricsLog:
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("a") as file:
             file.write(json.dumps(values, sort_keys=True) + "\n")
+            file.flush()
+            os.fsync(file.fileno())  # before the checkpoint that marks it
 
     def read(self) -> list[dict[str, float]]:
-        """A line an epoch; ``epoch`` 0 is the untrained network."""
-        return [json.loads(line) for line in self.file.read_text().splitlines()] if self.file.exists() else []
+        """A line an epoch; ``epoch`` 0 is the untrained network.
 
-    def cut(self, epoch: int) -> None:
-        """Drop what comes after an epoch: it will be trained again."""
-        kept = [line for line in self.read() if line["epoch"] <= epoch]
+        Raises:
+            StoreError: ``CORRUPT_CHECKPOINT``.
+        """
+        try:
+            return [json.loads(line) for line in self._bytes().splitlines()]
+        except ValueError:
+            raise self._corrupt("a line of the log cannot be read") from None
+
+    def of_epoch(self, epoch: int) -> dict[str, float]:
+        """What was logged of one epoch. Raises as `read`."""
+        for line in self.read():
+            if line.get("epoch") == epoch:
+                return line
+        raise self._corrupt(f"the log lacks epoch {epoch}")
+
+    def mark(self) -> Mark:
+        """How far it goes now."""
+        data = self._bytes()
+        return Mark(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+    def cut(self, epoch: int, mark: Mark | None) -> None:
+        """Drop what comes after a checkpoint: it will be trained again. Those of version 0.1.0 have no mark.
+
+        Raises:
+            StoreError: ``CORRUPT_CHECKPOINT`` if what came before was altered.
+        """
+        if mark is None:
+            kept = [line for line in self.read() if line["epoch"] <= epoch]
+            data = "".join(json.dumps(line, sort_keys=True) + "\n" for line in kept).encode()
+        else:
+            data = self._bytes()[: mark.size]
+            if hashlib.sha256(data).hexdigest() != mark.sha256:
+                raise self._corrupt("the log was altered since the checkpoint was saved")
         if self.file.exists():
-            self.file.write_text("".join(json.dumps(line, sort_keys=True) + "\n" for line in kept))
+            self.file.write_bytes(data)
+
+    def _bytes(self) -> bytes:
+        return self.file.read_bytes() if self.file.exists() else b""
+
+    def _corrupt(self, message: str) -> StoreError:
+        hint = "restore it from a copy, or train again with --overwrite"
+        return StoreError("CORRUPT_CHECKPOINT", message, file=self.file, hint=hint)
 
 
 def told(values: Mapping[str, float], pace: Pace) -> str:

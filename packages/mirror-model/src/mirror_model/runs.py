@@ -9,11 +9,11 @@ from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 
 import torch
-from mirror_data.errors import StoreError
+from mirror_data.errors import MirrorError, StoreError
 from mirror_data.progress import NO_PROGRESS, progress
 from mirror_data.store import Run, Store, open_store, read_run, schema, write_run
 
-from mirror_model.checkpoint import CheckpointDocument, CheckpointFolder
+from mirror_model.checkpoint import CheckpointDocument, CheckpointFolder, Saved
 from mirror_model.cohort import FeatureSet
 from mirror_model.config import RuntimeConfig
 from mirror_model.device import choose_device, choose_precision
@@ -93,7 +93,6 @@ def _already(store: Store, job: TrainJob, identity: Identity, folder: Checkpoint
     """
     hint = "choose another --run, or replace it with --overwrite"
     path = schema.run(job.run, job.fold)
-    begun = folder.document("last")
     if store.has(path):
         if job.overwrite:
             store.delete(path)
@@ -103,14 +102,25 @@ def _already(store: Store, job: TrainJob, identity: Identity, folder: Checkpoint
         committed = Identity.of_run(run, store.document(path).parents)
         identity.require_equal(committed, f"{store.url}: {path}", hint)
         return _outcome(job, "skipped", dict(run.metrics), None, folder)
-    if begun is not None:
-        try:
+    try:
+        begun = folder.document("last")
+        if begun is not None:
             identity.require_equal(begun.identity, folder.path, hint)
-        except StoreError:
-            if not job.overwrite:
-                raise
-            folder.clear()
+    except StoreError:
+        if not job.overwrite:
+            raise
+        folder.clear()
     return None
+
+
+def _begun(job: TrainJob, folder: CheckpointFolder) -> Saved | None:
+    """What a stopped training left to go on from; None, too, if that is damaged and may be replaced."""
+    try:
+        return folder.resumable()
+    except MirrorError:
+        if not job.overwrite:
+            raise
+        return None
 
 
 def _committed(store: Store, job: TrainJob, folder: CheckpointFolder, status: str) -> TrainOutcome:
@@ -122,7 +132,7 @@ def _train(
     store: Store, job: TrainJob, identity: Identity, folder: CheckpointFolder, data: FoldData, processes: Processes
 ) -> TrainOutcome:
     training = prepare(store, identity, folder, data, processes)
-    saved = folder.load("last")
+    saved = _begun(job, folder)
     processes.wait()  # nobody may find what the first one is about to write
     title, epochs = f"{job.run} fold {job.fold}", identity.config.epochs
     if not processes.leads:
@@ -147,7 +157,7 @@ def _commit(store: Store, job: TrainJob, training: Training, document: Checkpoin
     identity, folder = document.identity, training.folder
     log = MetricsLog(folder.path).read()
     seconds = [line["seconds"] for line in log if "seconds" in line]
-    kept = next(line for line in log if line["epoch"] == document.position.epoch)
+    kept = MetricsLog(folder.path).of_epoch(document.position.epoch)
     metrics = {name: value for name, value in kept.items() if name not in PACE} | _counts(training, log)
     versions = {name: version(name) for name in ("mirror-model", "torch")} | {"python": platform.python_version()}
     sha256 = document.weights.sha256
