@@ -57,8 +57,16 @@ STORE_EVERY_CHUNK = {"write_empty_chunks": True}  # a chunk equal to the fill va
 CONTAINER = canonical({"attributes": {}, "node_type": "group", "zarr_format": 3})
 
 
-def root_document() -> bytes:
-    attributes = {"mirror": {"format": FORMAT_VERSION, "kind": "cohort"}}
+def root_document(fingerprint: str | None = None) -> bytes:
+    """The store's own document.
+
+    Args:
+        fingerprint: of the key that ids were made opaque with, None where they are as they are.
+    """
+    marks: dict[str, Any] = {"format": FORMAT_VERSION, "kind": "cohort"}
+    if fingerprint is not None:
+        marks["opaque_ids"] = {"fingerprint": fingerprint, "sha256": sha256(fingerprint.encode())}
+    attributes = {"mirror": marks}
     return canonical({"attributes": attributes, "node_type": "group", "zarr_format": 3})
 
 
