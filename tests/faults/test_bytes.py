@@ -155,7 +155,8 @@ def sample(keys: list[str], count: int) -> list[str]:
 
 
 def test_a_sample_of_keys_under_every_damage(store: Store, readers: Readers) -> None:
-    for key in [DOCUMENT, *sample(store.files.keys(""), 12)]:
+    shard = f"{schema.features('S2', '256px', 'timm:resnet50@layer3')}/features/c/0/0"
+    for key in [DOCUMENT, f"slides/{DOCUMENT}", shard, *sample(store.files.keys(""), 10)]:
         for number in range(len(CHANGES)):
             lost_or_altered(store, readers, key, number)
     assert check(store).findings == ()
