@@ -40,7 +40,8 @@ def make_cohort(folder: Path, ids: Sequence[str], *, slides: int) -> Cohort:
     clinical = folder / "clinical.csv"
     head = "patient_id,OS_days,OS_event,subtype,age,name,date_of_birth,address"
     secret = f"{SECRET}name,{SECRET}1950-01-02,{SECRET}street"
-    rows = [f"{name},{100 + 37 * k},{int(k % 3 > 0)},{'AB'[k // 2 % 2]},{50 + k},{secret}" for k, name in enumerate(ids)]
+    known = [f"{100 + 37 * k},{int(k % 3 > 0)},{'AB'[k // 2 % 2]},{50 + k}" for k in range(len(ids))]
+    rows = [f"{name},{one},{secret}" for name, one in zip(ids, known, strict=True)]
     clinical.write_text("\n".join([head, *rows]) + "\n")
     expression = folder / "expression.csv"
     genes = random.lognormal(size=(30, len(ids)))
