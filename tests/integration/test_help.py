@@ -23,6 +23,7 @@ COMMANDS = {
         "geojson",
         "check",
         "info",
+        "opaque-ids",
         "demo",
     ),
     "mirror-model": ("", "train", "embed", "attribute"),

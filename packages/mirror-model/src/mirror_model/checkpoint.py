@@ -2,7 +2,8 @@
 
     <folder>/weights-000012-00000.safetensors     the network and its preparation, after 12 epochs and 0 further steps
              optimiser-000012-00000.safetensors   the optimiser, only while training is unfinished
-             last.json  best.json  model.json     each names its files with their SHA-256, and says what they are
+             last.json  best.json  model.json     each names its files with their SHA-256, says what they are, and ends
+                                                  in a SHA-256 of itself
              metrics.jsonl                        one line an epoch
 
 A checkpoint exists once its JSON does: that is written last, by a rename, and files that no JSON names are swept away.
@@ -20,17 +21,19 @@ from typing import Literal
 
 import torch
 from mirror_data.errors import BadInput, StoreError
+from mirror_data.sealed import seal, unseal
 from pydantic import Field, ValidationError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from mirror_model.durable import NEW, claimed, disk_error, remove, write_file
 from mirror_model.identity import Identity
-from mirror_model.metrics_log import METRICS
+from mirror_model.metrics_log import METRICS, Mark
 from mirror_model.network_config import Section
 from mirror_model.tasks import Task
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
+_SEALED = 2  # the first format whose JSON carries its own digest
 Kind = Literal["last", "best", "model"]
 _KINDS: tuple[Kind, ...] = ("last", "best", "model")
 _PREPARATION = "preparation."
@@ -65,6 +68,7 @@ class CheckpointDocument(Section):
     task: Task | None = None  # what a supervised method learned, with all that was fitted for it
     weights: FileRef
     optimiser: FileRef | None = None
+    log: Mark | None = None  # how far metrics.jsonl goes; of ``last`` alone, as it holds times
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,7 @@ class CheckpointFolder:
     ) -> CheckpointDocument:
         """Write a checkpoint under one or more names; returns its document with the files' digests.
 
-        Only ``last`` names the optimiser's file.
+        Only ``last`` names the optimiser's file and marks the log.
         """
         stamp = f"{document.position.epoch:06d}-{document.position.step:05d}"
         tensors = {**network, **{_PREPARATION + name: value for name, value in preparation.items()}}
@@ -105,15 +109,14 @@ class CheckpointFolder:
         state = None if optimiser is None else self._write_tensors(f"optimiser-{stamp}.safetensors", optimiser)
         document = document.model_copy(update={"weights": weights})
         for kind in kinds:
-            own = document.model_copy(update={"optimiser": state if kind == "last" else None})
-            write_file(self.path / f"{kind}.json", own.model_dump_json(indent=1).encode())
+            resumed = {"optimiser": state, "log": document.log} if kind == "last" else {"optimiser": None, "log": None}
+            self._write_document(kind, document.model_copy(update=resumed))
         self.sweep()
         return document
 
     def point(self, kind: Kind, document: CheckpointDocument) -> None:
         """Let ``kind`` name the weights of a checkpoint that is already there."""
-        own = document.model_copy(update={"optimiser": None})
-        write_file(self.path / f"{kind}.json", own.model_dump_json(indent=1).encode())
+        self._write_document(kind, document.model_copy(update={"optimiser": None, "log": None}))
 
     def document(self, kind: Kind) -> CheckpointDocument | None:
         """The JSON of a checkpoint, None if there is none.
@@ -123,18 +126,19 @@ class CheckpointFolder:
         """
         file = self.path / f"{kind}.json"
         try:
-            values = json.loads(file.read_bytes())
+            raw = file.read_bytes()
+            values = json.loads(raw)
             version = int(values["format"])
             if version > CHECKPOINT_FORMAT:
                 message, hint = "this checkpoint was written by a newer mirror-model", "install a newer mirror-model"
                 raise StoreError("NEWER_FORMAT", message, file=file, expected=CHECKPOINT_FORMAT, got=version, hint=hint)
-            return CheckpointDocument.model_validate(values)
+            return CheckpointDocument.model_validate(unseal(raw) if version >= _SEALED else values)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise disk_error(error, file, "read") from error
         except (ValueError, KeyError, TypeError, ValidationError):
-            raise _corrupt(file, "the checkpoint's JSON cannot be read") from None
+            raise _corrupt(file, "the checkpoint's JSON cannot be read, or was altered") from None
 
     def load(self, kind: Kind) -> Saved | None:
         """A checkpoint with its tensors, every file checked against its digest; None if there is none."""
@@ -147,6 +151,13 @@ class CheckpointFolder:
         cut = len(_PREPARATION)
         fitted = {name[cut:]: value for name, value in tensors.items() if name.startswith(_PREPARATION)}
         return Saved(document, network, fitted, optimiser)
+
+    def resumable(self) -> Saved | None:
+        """The last checkpoint, None if there is none; the best one, which may be chosen yet, is looked at too."""
+        saved = self.load("last")
+        if saved is not None and saved.document.position.best_epoch is not None and self.load("best") is None:
+            raise _corrupt(self.path / "best.json", "a file of the checkpoint is missing")
+        return saved
 
     def clear(self) -> None:
         """Remove every checkpoint and the log; names first, so that nothing is seen half."""
@@ -172,6 +183,10 @@ class CheckpointFolder:
             for file in self.path.glob(pattern):
                 if file.name not in named:
                     remove(file)
+
+    def _write_document(self, kind: Kind, document: CheckpointDocument) -> None:
+        values = document.model_copy(update={"format": CHECKPOINT_FORMAT}).model_dump(mode="json")
+        write_file(self.path / f"{kind}.json", seal(values))
 
     def _write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> FileRef:
         data = save({key: value.detach().cpu().contiguous() for key, value in tensors.items()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from mirror_data.errors import StoreError
 
 from mirror_model.durable import append_line, disk_error, write_file
+from mirror_model.network_config import Section
 
 METRICS = "metrics.jsonl"
 _TOLD = {  # term or metric -> in the progress line
@@ -36,6 +38,13 @@ class Pace:
 PACE = tuple(Pace.__annotations__)
 
 
+class Mark(Section):
+    """How far a log went when a checkpoint was saved: what comes after is of steps that will be done again."""
+
+    size: int  # bytes
+    sha256: str
+
+
 class MetricsLog:
     """The log of one fold."""
 
@@ -43,7 +52,7 @@ class MetricsLog:
         self.file = folder / METRICS
 
     def append(self, values: Mapping[str, float]) -> None:
-        """Durable, so that no checkpoint is ahead of its log."""
+        """Durable, before the checkpoint that marks it."""
         append_line(self.file, json.dumps(values, sort_keys=True))
 
     def read(self) -> list[dict[str, float]]:
@@ -53,20 +62,50 @@ class MetricsLog:
             StoreError: ``CORRUPT_CHECKPOINT``, ``READ_ONLY`` or ``IO_ERROR``.
         """
         try:
-            text = self.file.read_text(encoding="utf-8", errors="replace") if self.file.exists() else ""
-            return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+            data = self._bytes()
+            return [json.loads(line) for line in data[: data.rfind(b"\n") + 1].splitlines()]
+        except ValueError:
+            raise self._corrupt("a line of the log cannot be read") from None
+
+    def of_epoch(self, epoch: int) -> dict[str, float]:
+        """What was logged of one epoch. Raises as `read`."""
+        for line in self.read():
+            if line.get("epoch") == epoch:
+                return line
+        raise self._corrupt(f"the log lacks epoch {epoch}")
+
+    def mark(self) -> Mark:
+        """How far it goes now."""
+        data = self._bytes()
+        return Mark(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+    def up_to(self, epoch: int, mark: Mark | None) -> bytes:
+        """What a checkpoint of this epoch found in the log. Those of version 0.1.0 have no mark.
+
+        Raises:
+            StoreError: ``CORRUPT_CHECKPOINT`` if that was altered since.
+        """
+        if mark is None:
+            kept = [line for line in self.read() if line["epoch"] <= epoch]
+            return "".join(json.dumps(line, sort_keys=True) + "\n" for line in kept).encode()
+        data = self._bytes()[: mark.size]
+        if hashlib.sha256(data).hexdigest() != mark.sha256:
+            raise self._corrupt("the log was altered since the checkpoint was saved")
+        return data
+
+    def cut(self, epoch: int, mark: Mark | None) -> None:
+        """Drop what comes after a checkpoint: it will be trained again. Raises as `up_to`."""
+        kept = self.up_to(epoch, mark)
+        if self.file.exists():
+            write_file(self.file, kept)
+
+    def _bytes(self) -> bytes:
+        try:
+            return self.file.read_bytes() if self.file.exists() else b""
         except OSError as error:
             raise disk_error(error, self.file, "read") from error
-        except ValueError:
-            raise self.corrupt("a line of the log cannot be read") from None
 
-    def cut(self, epoch: int) -> None:
-        """Drop what comes after an epoch: it will be trained again."""
-        kept = [line for line in self.read() if line["epoch"] <= epoch]
-        if self.file.exists():
-            write_file(self.file, "".join(json.dumps(line, sort_keys=True) + "\n" for line in kept).encode())
-
-    def corrupt(self, message: str) -> StoreError:
+    def _corrupt(self, message: str) -> StoreError:
         hint = "restore it from a copy, or train again with --overwrite"
         return StoreError("CORRUPT_CHECKPOINT", message, file=self.file, hint=hint)
 

@@ -122,9 +122,10 @@ def _clear_way(store: Store, job: TrainJob, identity: Identity, folder: Checkpoi
         folder.clear()
         return
     try:
-        begun, _, _ = folder.load("last"), folder.load("best"), MetricsLog(folder.path).read()
+        begun = folder.resumable()
         if begun is not None:
             identity.require_equal(begun.document.identity, folder.path, _ANOTHER_RUN)
+            MetricsLog(folder.path).up_to(begun.document.position.epoch, begun.document.log)
     except (BadInput, StoreError):
         if not job.overwrite:
             raise
@@ -140,7 +141,7 @@ def _train(
     store: Store, job: TrainJob, identity: Identity, folder: CheckpointFolder, data: FoldData, processes: Processes
 ) -> TrainOutcome:
     training = prepare(store, identity, folder, data, processes)
-    saved = folder.load("last")
+    saved = folder.resumable()
     processes.wait()  # nobody may find what the first one is about to write
     title, epochs = f"{job.run} fold {job.fold}", identity.config.epochs
     if not processes.leads:
@@ -166,9 +167,7 @@ def _commit(store: Store, job: TrainJob, training: Training, document: Checkpoin
     _require_unchanged(store, identity)
     log = MetricsLog(folder.path).read()
     seconds = [line["seconds"] for line in log if "seconds" in line]
-    kept = next((line for line in log if line["epoch"] == document.position.epoch), None)
-    if kept is None:
-        raise MetricsLog(folder.path).corrupt(f"the log has no line of epoch {document.position.epoch}")
+    kept = MetricsLog(folder.path).of_epoch(document.position.epoch)
     metrics = {name: value for name, value in kept.items() if name not in PACE} | _counts(training, log)
     versions = {name: version(name) for name in ("mirror-model", "torch")} | {"python": platform.python_version()}
     sha256 = document.weights.sha256

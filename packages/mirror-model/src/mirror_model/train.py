@@ -118,6 +118,8 @@ class Loop:
         if self.t.processes.leads:
             self.t.folder.clear()  # one that was killed before it saved has left a line in the log
         self.t.learner.before_step(self.t.network)
+        if self.t.processes.leads:
+            self.t.folder.clear()  # leavings of a training that was stopped before it saved anything
         self._log({"epoch": 0, **self._validate()})
         self._save(("last",))
 
@@ -130,7 +132,7 @@ class Loop:
                 self.average.restore(saved.optimiser)
         self.position = saved.document.position
         if self.t.processes.leads:
-            self.log.cut(self.position.epoch)
+            self.log.cut(self.position.epoch, saved.document.log)
 
     def run_epoch(self, stop: Callable[[], bool]) -> str:
         """What is left of the present epoch; returns a word about it."""
@@ -244,7 +246,7 @@ class Loop:
     def _save(self, kinds: tuple[Kind, ...]) -> None:
         if not self.t.processes.leads:
             return
-        document = self.t.document.model_copy(update={"position": self.position})
+        document = self.t.document.model_copy(update={"position": self.position, "log": self.log.mark()})
         state = optimiser_tensors(self.optimiser) | scaler_tensors(self.scaler)
         if self.average is not None:
             state |= self.average.tensors()

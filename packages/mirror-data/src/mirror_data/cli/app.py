@@ -24,6 +24,11 @@ store_option = click.option(
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 overwrite_option = click.option("--overwrite", is_flag=True, help="Replace what is already in the store.")
+opaque_option = click.option(
+    "--opaque-ids",
+    metavar="KEYFILE",
+    help="Replace slide and patient ids by keyed hashes; KEYFILE holds 32 random bytes or more, for your eyes alone.",
+)
 
 
 def run(group: click.Command, arguments: Sequence[str] | None = None) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mirror_data.cli.app import json_option, overwrite_option, store_option, tell
+from mirror_data.cli.app import json_option, opaque_option, overwrite_option, store_option, tell
 
 
 @click.command("expression")
@@ -57,6 +57,7 @@ from mirror_data.cli.app import json_option, overwrite_option, store_option, tel
     show_default=True,
     help="What to do when a sample id stands there twice.",
 )
+@opaque_option
 @overwrite_option
 @json_option
 def command(
@@ -72,6 +73,7 @@ def command(
     probemap: str | None,
     missing,
     repeats,
+    opaque_ids: str | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -80,6 +82,7 @@ def command(
     Several tables (one a study) are joined on the genes they share.
     """
     from mirror_data.cohort.members import explained
+    from mirror_data.opaque import read_naming
     from mirror_data.rna.add import add_expression
     from mirror_data.rna.tables import ExpressionOptions
     from mirror_data.store import create_store
@@ -88,7 +91,8 @@ def command(
     options = ExpressionOptions(
         unit, log2_offset, orientation, id_column, gene_suffix, types, missing, repeats, probemap
     )
-    found = add_expression(create_store(store_url), tables, options, patients=patients, overwrite=overwrite)
+    store = create_store(store_url, read_naming(opaque_ids))
+    found = add_expression(store, tables, options, patients=patients, overwrite=overwrite)
     expression = found.expression
     n, g = expression.values.shape
     lines = [

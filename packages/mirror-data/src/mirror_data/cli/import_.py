@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mirror_data.cli.app import exit_with, json_option, note, overwrite_option, store_option, tell
+from mirror_data.cli.app import exit_with, json_option, note, opaque_option, overwrite_option, store_option, tell
 
 if TYPE_CHECKING:
     from mirror_data.exchange.bags import ForeignBag, ImportOptions, Source
@@ -18,7 +18,7 @@ _slides_table = click.option("--slides-table", help="Table slide_id, patient_id 
 
 
 def _common(function: Callable) -> Callable:
-    for option in (json_option, overwrite_option, _slides_table, store_option):
+    for option in (json_option, overwrite_option, opaque_option, _slides_table, store_option):
         function = option(function)
     return function
 
@@ -35,13 +35,13 @@ def command() -> None:
 @click.option("--tile-px", type=int, help="Width of a region as the encoder saw it, in pixels.")
 @click.option("--mpp", type=float, help="Micrometres per pixel of it.")
 @_common
-def bags(path, tiling, encoder, tile_px, mpp, store_url, slides_table, overwrite, as_json) -> None:
+def bags(path, tiling, encoder, tile_px, mpp, store_url, slides_table, opaque_ids, overwrite, as_json) -> None:
     """One .npz of a cohort: feats, offsets, slide_ids; no coordinates."""
     from mirror_data.exchange import region_bags
     from mirror_data.exchange.bags import ImportOptions
 
     options = ImportOptions(tiling, encoder, tile_px, mpp, overwrite)
-    _run(store_url, region_bags.find(path), region_bags.read, options, slides_table, as_json)
+    _run(store_url, region_bags.find(path), region_bags.read, options, slides_table, opaque_ids, as_json)
 
 
 @command.command("clam")
@@ -51,13 +51,13 @@ def bags(path, tiling, encoder, tile_px, mpp, store_url, slides_table, overwrite
 @click.option("--patches", help="Folder of coordinate files, for .pt files and for the size of the tiles.")
 @click.option("--mpp", type=float, help="Micrometres per pixel of a tile, which CLAM does not record.")
 @_common
-def clam(path, tiling, encoder, patches, mpp, store_url, slides_table, overwrite, as_json) -> None:
+def clam(path, tiling, encoder, patches, mpp, store_url, slides_table, opaque_ids, overwrite, as_json) -> None:
     """CLAM: a features folder (h5_files or pt_files), or files of coordinates."""
     from mirror_data.exchange import clam
     from mirror_data.exchange.bags import ImportOptions
 
     options = ImportOptions(tiling, encoder, None, mpp, overwrite)
-    _run(store_url, clam.find(path, patches), clam.read, options, slides_table, as_json)
+    _run(store_url, clam.find(path, patches), clam.read, options, slides_table, opaque_ids, as_json)
 
 
 @command.command("trident")
@@ -65,13 +65,13 @@ def clam(path, tiling, encoder, patches, mpp, store_url, slides_table, overwrite
 @_tiling
 @click.option("--encoder", help="Name of the encoder in the store; not needed for coordinates alone.")
 @_common
-def trident(path, tiling, encoder, store_url, slides_table, overwrite, as_json) -> None:
+def trident(path, tiling, encoder, store_url, slides_table, opaque_ids, overwrite, as_json) -> None:
     """TRIDENT: a folder features_{encoder}."""
     from mirror_data.exchange import trident
     from mirror_data.exchange.bags import ImportOptions
 
     options = ImportOptions(tiling, encoder, overwrite=overwrite)
-    _run(store_url, trident.find(path), trident.read, options, slides_table, as_json)
+    _run(store_url, trident.find(path), trident.read, options, slides_table, opaque_ids, as_json)
 
 
 @command.command("stamp")
@@ -80,13 +80,13 @@ def trident(path, tiling, encoder, store_url, slides_table, overwrite, as_json) 
 @_encoder
 @click.option("--slide-mpp", type=float, help="Micrometres per pixel of the slides, to place tiles on them.")
 @_common
-def stamp(path, tiling, encoder, slide_mpp, store_url, slides_table, overwrite, as_json) -> None:
+def stamp(path, tiling, encoder, slide_mpp, store_url, slides_table, opaque_ids, overwrite, as_json) -> None:
     """STAMP: an extractor's folder."""
     from mirror_data.exchange import stamp
     from mirror_data.exchange.bags import ImportOptions
 
     options = ImportOptions(tiling, encoder, overwrite=overwrite)
-    _run(store_url, stamp.find(path), stamp.reader(slide_mpp), options, slides_table, as_json)
+    _run(store_url, stamp.find(path), stamp.reader(slide_mpp), options, slides_table, opaque_ids, as_json)
 
 
 def _run(
@@ -95,14 +95,17 @@ def _run(
     read: Callable[[Source], ForeignBag],
     options: ImportOptions,
     slides_table: str | None,
+    opaque_ids: str | None,
     as_json: bool,
 ) -> None:
     from dataclasses import asdict
 
     from mirror_data.exchange.bags import import_bags
+    from mirror_data.opaque import read_naming
     from mirror_data.store import create_store
 
-    results = import_bags(create_store(store_url), sources, read, options, slides_table=slides_table)
+    store = create_store(store_url, read_naming(opaque_ids))
+    results = import_bags(store, sources, read, options, slides_table=slides_table)
     done = [result.outcome for result in results if result.outcome]
     failed = [result.failure for result in results if result.failure]
     rows = sorted(one.rows for one in done)

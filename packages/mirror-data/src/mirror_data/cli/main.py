@@ -20,6 +20,7 @@ COMMANDS = (
     "geojson",
     "check",
     "info",
+    "opaque-ids",
     "demo",
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mirror_data.cli.app import json_option, overwrite_option, store_option, tell
+from mirror_data.cli.app import json_option, opaque_option, overwrite_option, store_option, tell
 
 
 @click.command("outcomes")
@@ -25,6 +25,7 @@ from mirror_data.cli.app import json_option, overwrite_option, store_option, tel
     show_default=True,
     help="auto (those with slides or expression in the store, everybody if it is empty), all, or a file of ids.",
 )
+@opaque_option
 @overwrite_option
 @json_option
 def command(
@@ -40,6 +41,7 @@ def command(
     subtypes: str | None,
     covariates: str | None,
     patients: str,
+    opaque_ids: str | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -47,6 +49,7 @@ def command(
     from mirror_data.cohort.add import add_outcomes
     from mirror_data.cohort.columns import OutcomeOptions
     from mirror_data.cohort.outcome_report import outcome_report
+    from mirror_data.opaque import read_naming
     from mirror_data.store import create_store
 
     options = OutcomeOptions(
@@ -60,7 +63,8 @@ def command(
         subtypes=_words(subtypes) or (),
         covariates=_words(covariates),
     )
-    found = add_outcomes(create_store(store_url), tables, options, patients=patients, overwrite=overwrite)
+    store = create_store(store_url, read_naming(opaque_ids))
+    found = add_outcomes(store, tables, options, patients=patients, overwrite=overwrite)
     report = outcome_report(found)
     tell(report.as_json(), as_json, report.lines())
 

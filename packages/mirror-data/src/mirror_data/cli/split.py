@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from mirror_data.cli.app import json_option, overwrite_option, store_option, tell
+from mirror_data.cli.app import json_option, opaque_option, overwrite_option, store_option, tell
 
 
 @click.command("split")
@@ -27,6 +27,7 @@ from mirror_data.cli.app import json_option, overwrite_option, store_option, tel
     "--group", type=click.Choice(["none", "site"]), default="none", show_default=True, help="Keep sites whole."
 )
 @click.option("--seed", default=0, show_default=True)
+@opaque_option
 @overwrite_option
 @json_option
 def command(
@@ -38,6 +39,7 @@ def command(
     stratify: str,
     group: str,
     seed: int,
+    opaque_ids: str | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -47,10 +49,12 @@ def command(
     train. A patient on both sides is an error.
     """
     from mirror_data.cohort.splits import SplitOptions, add_split
+    from mirror_data.opaque import read_naming
     from mirror_data.store import open_store
 
     options = SplitOptions(name, folds, validation, stratify, group, seed)
-    split = add_split(open_store(store_url), options, source=source, overwrite=overwrite)
+    store = open_store(store_url, read_naming(opaque_ids) if source or opaque_ids else None)  # drawn folds bring no ids
+    split = add_split(store, options, source=source, overwrite=overwrite)
     sizes = [{"train": len(f.train), "validation": len(f.validation), "test": len(f.test)} for f in split.folds]
     tested = len({patient for fold in split.folds for patient in fold.test})
     lines = [f"{len(sizes)} folds, {', '.join(f'{key}: {value}' for key, value in split.drawn.items())}"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import click
 
-from mirror_data.cli.app import exit_with, json_option, note, overwrite_option, store_option, tell
+from mirror_data.cli.app import exit_with, json_option, note, opaque_option, overwrite_option, store_option, tell
 from mirror_data.errors import Exit
 
 
@@ -60,6 +60,7 @@ from mirror_data.errors import Exit
     "--precision", default="bf16", show_default=True, metavar="bf16|fp32", help="What the encoder computes in."
 )
 @click.option("--slides-table", metavar="CSV", help="Columns slide (file name or id), and if wanted patient_id, mpp.")
+@opaque_option
 @overwrite_option
 @json_option
 def command(
@@ -82,6 +83,7 @@ def command(
     batch_size: int,
     precision: str,
     slides_table: str | None,
+    opaque_ids: str | None,
     overwrite: bool,
     as_json: bool,
 ) -> None:
@@ -93,6 +95,7 @@ def command(
     from dataclasses import asdict
     from pathlib import Path
 
+    from mirror_data.opaque import read_naming
     from mirror_data.slides.batch import FAILURES, tile_slides
     from mirror_data.slides.encoders import EncoderSpec
     from mirror_data.slides.grid import GridParameters
@@ -113,7 +116,9 @@ def command(
         batch_size=batch_size,
         overwrite=overwrite,
     )
-    report = tile_slides(slides, store_url, options, slides_table=slides_table, workers=workers)
+    report = tile_slides(
+        slides, store_url, options, slides_table=slides_table, workers=workers, naming=read_naming(opaque_ids)
+    )
     for failure in report.failures:
         note(f"{failure.id}: {failure.code}: {failure.reason}\n  do: {failure.next_step}")
     lines = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -31,7 +32,8 @@ def add_outcomes(
         BadInput: as `read_outcomes`. StoreError: ``EXISTS``.
     """
     known = members(store)
-    wanted = wanted_patients(patients, known.slides | known.rna)
+    options = replace(options, naming=store.naming)
+    wanted = wanted_patients(patients, known.slides | known.rna, store.naming)
     found = read_outcomes(paths, options, wanted=wanted.patients)
     write_patients(store, found.patients, overwrite=overwrite)
     return found

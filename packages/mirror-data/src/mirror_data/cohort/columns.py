@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mirror_data.errors import BadInput, some
 from mirror_data.ids import is_barcode
+from mirror_data.opaque import AS_THEY_ARE, Naming
 from mirror_data.tables import plain_name, words
 from mirror_data.units import DAYS_PER_MONTH
 
@@ -56,6 +57,7 @@ class OutcomeOptions:
     subtype_column: str | None = None
     subtypes: tuple[str, ...] = ()  # the only ones to keep, all if empty
     covariates: tuple[str, ...] | None = None  # COLUMN or NAME=COLUMN; found by name if None
+    naming: Naming = AS_THEY_ARE  # what the store calls patients
 
 
 @dataclass(frozen=True)

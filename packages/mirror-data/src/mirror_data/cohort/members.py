@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mirror_data import ids
 from mirror_data.cohort.columns import PATIENT
+from mirror_data.opaque import AS_THEY_ARE, Naming
 from mirror_data.store import Store, read_expression_patients, read_patients, schema
 from mirror_data.tables import read_column
 
@@ -53,12 +54,13 @@ class Wanted:
     source: str
 
 
-def wanted_patients(choice: str, known: frozenset[str]) -> Wanted:
+def wanted_patients(choice: str, known: frozenset[str], naming: Naming = AS_THEY_ARE) -> Wanted:
     """The patients that ``--patients`` names.
 
     Args:
         choice: ``auto`` (those the store knows, everybody if it knows none), ``all``, or a file: one id a line, or a
             table with a column of patient ids.
+        naming: what the store calls those whom the file names.
 
     Raises:
         BadInput: as `mirror_data.tables.read_column`.
@@ -68,7 +70,7 @@ def wanted_patients(choice: str, known: frozenset[str]) -> Wanted:
     if choice == "auto":
         return Wanted(known, "patients the store knows")
     listed = read_column(choice, PATIENT)
-    return Wanted(frozenset(map(ids.patient_id, listed)), f"a list of {len(listed)}")
+    return Wanted(frozenset(naming(ids.patient_id(name)) for name in listed), f"a list of {len(listed)}")
 
 
 def add_counts(every: Iterable[tuple[tuple[str, int], ...]]) -> tuple[tuple[str, int], ...]:

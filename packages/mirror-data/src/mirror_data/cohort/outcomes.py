@@ -53,7 +53,7 @@ def read_outcome_table(
     cells = read_strings(path, list(dict.fromkeys(name for name in used if name is not None)))
     cells = pd.DataFrame({name: pd.Series(cells[name].to_list(), dtype=object) for name in cells.columns})
     people = cells[chosen.patient]
-    owner = people.dropna().map(ids.patient_id)
+    owner = people.dropna().map(lambda name: options.naming(ids.patient_id(name)))
     keep = owner if wanted is None else owner[owner.isin(wanted)]
     dropped = [("row without a patient id", int(people.isna().sum()))]
     dropped.append((NOT_WANTED, owner.nunique() - keep.nunique()))
@@ -71,7 +71,7 @@ def read_outcome_table(
     table = pd.DataFrame(index=pd.Index(sorted(set(patient)), name="patient_id", dtype=object))
     no_outcome = _add_outcome(table, rows, patient, chosen.outcome, path)
     no_subtype = _add_subtype(table, rows, patient, chosen.subtype, options.subtypes, path)
-    _add_site(table, rows, patient, chosen.site, path)
+    _add_site(table, rows, people.loc[keep.index], patient, chosen.site, path)
     for name, column in chosen.covariates:
         table[name] = _as_numbers(_one_a_patient(to_words(rows[column]), patient, column, path).reindex(table.index))
     provenance = {
@@ -154,9 +154,16 @@ def _add_subtype(
     return tuple((reason, count) for reason, count in reasons if count)
 
 
-def _add_site(table: pd.DataFrame, rows: pd.DataFrame, patient: np.ndarray, column: str | None, path: object) -> None:
-    """The submitting site: from TCGA barcodes, else from a column."""
-    codes = pd.Series([ids.site(name) for name in table.index], index=table.index, dtype=object)
+def _add_site(
+    table: pd.DataFrame, rows: pd.DataFrame, people: pd.Series, patient: np.ndarray, column: str | None, path: object
+) -> None:
+    """The submitting site: from TCGA barcodes, else from a column.
+
+    Args:
+        people: the table's own ids, in the order of ``patient``.
+    """
+    told = dict(zip(patient, map(ids.site, people), strict=True))
+    codes = pd.Series([told[name] for name in table.index], index=table.index, dtype=object)
     if column is not None and codes.isna().any():
         stated = _one_a_patient(to_words(rows[column]), patient, column, path).reindex(table.index)
         codes = codes.where(codes.notna(), stated)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mirror_data import ids
 from mirror_data.cohort.strata import deal, deal_groups, default_strata, strata_of
 from mirror_data.errors import BadInput, some
+from mirror_data.opaque import AS_THEY_ARE, Naming
 from mirror_data.store import Fold, Patients, Split, Store, read_patients, schema, write_split
 from mirror_data.tables import open_table, read_strings
 
@@ -26,6 +27,7 @@ class SplitOptions:
     stratify: str = "auto"
     group: str = "none"  # or "site"
     seed: int = 0
+    naming: Naming = AS_THEY_ARE  # what the store calls the patients of published folds
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def import_split(source: Sequence[str | Path], patients: Patients | None, option
     """
     _check(options)
     files = fold_files(source)
-    published = [read_published(path) for path in files]
+    published = [read_published(path, options.naming) for path in files]
     _refuse_leaks(files, published)
     listed = frozenset().union(*(fold.train | fold.test | (fold.validation or frozenset()) for fold in published))
     strata, by = (dict.fromkeys(listed, ""), "none") if patients is None else _strata(patients, options)
@@ -128,6 +130,7 @@ def add_split(
     """
     patients = read_patients(store) if store.has(schema.PATIENTS) or not source else None
     assert patients is not None or source
+    options = replace(options, naming=store.naming)
     split = import_split(source, patients, options) if source else draw_split(patients, options)  # type: ignore[arg-type]
     parents = store.parents(schema.PATIENTS) if patients is not None else {}
     write_split(store, split, parents=parents, overwrite=overwrite)
@@ -198,7 +201,7 @@ def fold_files(source: Sequence[str | Path]) -> list[Path]:
     return paths
 
 
-def read_published(path: Path) -> Published:
+def read_published(path: Path, naming: Naming = AS_THEY_ARE) -> Published:
     """One published fold as it stands, leaks and all; see `import_split`, which refuses those.
 
     Raises:
@@ -213,12 +216,11 @@ def read_published(path: Path) -> Published:
             "MISSING_COLUMN", "this is no file of a fold", file=path, expected=expected, got=", ".join(names)[:80]
         )
     cells = read_strings(path, list(columns.values()))
-    parts = {
-        part: frozenset(ids.patient_id(name) for name in cells[column].drop_nulls()) for part, column in columns.items()
-    }
+    parts = {part: frozenset(map(ids.patient_id, cells[column].drop_nulls())) for part, column in columns.items()}
     if set().union(*parts.values()) <= {"True", "False", "TRUE", "FALSE", "true", "false"}:
         hint = "use the file beside it whose columns list ids"
         raise BadInput("BAD_COLUMN", "the columns hold True and False, not ids", file=path, hint=hint)
+    parts = {part: frozenset(map(naming, names)) for part, names in parts.items()}
     if "test" in parts:
         return Published(parts["train"], parts.get("val"), parts["test"])
     return Published(parts["train"], None, parts["val"])

@@ -8,7 +8,7 @@ bad one fails alone. Threads, because a commit waits for the disk (measured: 131
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from mirror_data import ids
 from mirror_data.errors import BadInput, BadSlide, StoreError
+from mirror_data.opaque import veiled
 from mirror_data.progress import progress
 from mirror_data.runner import Result, failure_rows, run_threads
 from mirror_data.store import (
@@ -115,14 +116,20 @@ def import_bags(
         hint = "its column slide_id must hold the names of the files, without their ending"
         raise BadInput("NO_OVERLAP", "the slides table names none of the slides", file=slides_table, hint=hint)
 
+    names = store.naming
+
     def unit(source: Source) -> Imported:
-        return _commit(store, read(source), patients, options)
+        bag = read(source)
+        patient = patients.get(bag.slide_id) or ids.patient_id(bag.slide_id)
+        return _commit(store, replace(bag, slide_id=names(bag.slide_id)), names(patient), options)
 
     ordered = sorted(sources, key=lambda source: source.slide_id)
     with progress("importing", len(ordered), "slides") as bar:
         results = run_threads(
-            unit, ordered, name=lambda s: s.slide_id, threads=THREADS, done=lambda result: bar.advance()
+            unit, ordered, name=lambda s: names(s.slide_id), threads=THREADS, done=lambda result: bar.advance()
         )
+    if names.is_opaque:
+        results = [_veiled(result, source) for result, source in zip(results, ordered, strict=True)]
     failures = [result.failure for result in results if result.failure is not None]
     store.files.write(FAILURES, failure_rows(failures).encode()) if failures else store.files.delete(FAILURES)
     return results
@@ -155,14 +162,21 @@ def as_slide_id(name: str) -> str:
     return ids.slide_id(name if has_ending else f"{name}.none")
 
 
-def _commit(store: Store, bag: ForeignBag, patients: Mapping[str, str], options: ImportOptions) -> Imported:
+def _veiled(result: Result[Imported], source: Source) -> Result[Imported]:
+    """A result that does not name its file."""
+    if result.failure is None:
+        return result
+    return replace(result, failure=veiled(result.failure, result.id, source.path, source.slide_id), error=None)
+
+
+def _commit(store: Store, bag: ForeignBag, patient: str, options: ImportOptions) -> Imported:
     if options.encoder is None and bag.features is not None:
         raise BadInput("BAD_OPTION", "features need the name of their encoder", key="--encoder")
     if options.encoder is not None and bag.features is None:
         hint = "leave out --encoder to import coordinates alone"
         raise BadSlide("NOT_A_BAG", "the file holds no features", key=bag.slide_id, hint=hint)
     rows, features, coords = _checked(bag)
-    _commit_slide(store, bag, patients.get(bag.slide_id) or ids.patient_id(bag.slide_id))
+    _commit_slide(store, bag, patient)
     tiling = Tiling(
         bag.slide_id,
         options.tiling,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,8 @@ def add_expression(
         BadInput: as `read_expression_table` and `join_expression`. StoreError: ``EXISTS``.
     """
     known = members(store)
-    wanted = wanted_patients(patients, known.slides | known.clinical)
+    options = replace(options, naming=store.naming)
+    wanted = wanted_patients(patients, known.slides | known.clinical, store.naming)
     for path in paths:
         check_file(Path(path))
     found = []

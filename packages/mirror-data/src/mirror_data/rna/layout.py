@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,13 +52,13 @@ def find_layout(
     orientation: Orientation = "auto",
     id_column: str | None = None,
     gene_suffix: str = "",
-    known_patients: Collection[str] = (),
+    is_known: Callable[[str], bool] = lambda name: False,
 ) -> Layout:
     """Find genes and samples by their ids.
 
     Args:
         gene_suffix: only columns that end so are genes (``_rnaseq``); implies samples as rows.
-        known_patients: patients of the store, who tell samples from genes where ids are not TCGA barcodes.
+        is_known: whether an id is of a patient of the store: tells samples from genes where no id is a TCGA barcode.
 
     Raises:
         BadInput: ``TRANSPOSED`` if the ids contradict the stated orientation, ``ORIENTATION_UNKNOWN`` if they do not
@@ -70,7 +70,7 @@ def find_layout(
                 "BAD_OPTION", "--gene-suffix means that genes are columns", key="--orientation", got=orientation
             )
         return _samples_rows(table, id_column, gene_suffix, "by the gene suffix")
-    vote = _vote(table, id_column, known_patients)
+    vote = _vote(table, id_column, is_known)
     if orientation == "auto":
         if vote == 0:
             raise BadInput(
@@ -92,11 +92,11 @@ def find_layout(
     return (_genes_rows if orientation == "genes-rows" else _samples_rows)(table, id_column, "", "stated")
 
 
-def _vote(table: Table, id_column: str | None, known: Collection[str]) -> int:
+def _vote(table: Table, id_column: str | None, is_known: Callable[[str], bool]) -> int:
     """Above 0: rows are genes; below: rows are samples; 0: the ids do not tell."""
 
     def is_sample(name: str) -> bool:
-        return ids.is_barcode(name) or ids.patient_id(name) in known
+        return ids.is_barcode(name) or is_known(name)
 
     def share(names: Sequence[str], test: Callable[[str], bool]) -> float:
         return sum(map(test, names)) / max(len(names), 1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mirror_data import ids
 from mirror_data.cohort.members import NOT_WANTED
+from mirror_data.opaque import AS_THEY_ARE, Naming
 
 TUMOUR_TYPES = ("01", "02", "03", "04", "05", "06", "07", "08", "09")  # TCGA; 10 to 14 are normal tissue
 
@@ -28,6 +29,7 @@ def choose_samples(
     *,
     wanted: Collection[str] | None = None,
     sample_types: Sequence[str] = TUMOUR_TYPES,
+    naming: Naming = AS_THEY_ARE,
 ) -> Choice:
     """Keep one sample of every wanted patient: of the earliest type in ``sample_types``, then the first by id.
 
@@ -35,6 +37,7 @@ def choose_samples(
         names: sample names of the table.
         wanted: patient ids, everybody if None.
         sample_types: TCGA sample types in the order of preference. Ids that carry no type count as the first.
+        naming: what the store calls patients and samples.
     """
     reasons: Counter[str] = Counter()
     best: dict[str, tuple[int, str, int]] = {}
@@ -42,7 +45,7 @@ def choose_samples(
         if not name:
             reasons["no id"] += 1
             continue
-        patient, kind = ids.patient_id(name), ids.sample_type(name)
+        patient, kind = naming(ids.patient_id(name)), ids.sample_type(name)
         if kind is not None and kind not in sample_types:
             reasons["normal tissue" if kind in ("10", "11", "12", "13", "14") else f"sample type {kind}"] += 1
         elif wanted is not None and patient not in wanted:
@@ -57,7 +60,7 @@ def choose_samples(
     return Choice(
         places=tuple(place for _, (_, _, place) in kept),
         patient_ids=tuple(patient for patient, _ in kept),
-        sample_ids=tuple(ids.sample_id(name) for _, (_, name, _) in kept),
+        sample_ids=tuple(naming(ids.sample_id(name)) for _, (_, name, _) in kept),
         dropped=tuple(sorted(reasons.items())),
         types=tuple(sorted(types.items())),
     )

@@ -12,7 +12,9 @@ from typing import Literal
 
 import numpy as np
 
+from mirror_data import ids
 from mirror_data.errors import BadInput
+from mirror_data.opaque import AS_THEY_ARE, Naming
 from mirror_data.rna.gene_names import check_gene_names, find_symbols
 from mirror_data.rna.layout import Layout, Orientation, find_layout
 from mirror_data.rna.samples import TUMOUR_TYPES, Choice, choose_samples
@@ -38,6 +40,7 @@ class ExpressionOptions:
     missing: Literal["refuse", "drop-genes"] = "refuse"
     repeats: Literal["refuse", "first"] = "refuse"  # samples whose id stands there twice
     probemap: str | None = None
+    naming: Naming = AS_THEY_ARE  # what the store calls patients and samples
 
 
 @dataclass(frozen=True)
@@ -89,12 +92,13 @@ def read_expression_table(
     """
     stated = None if options.unit == "auto" else parse_unit(options.unit)
     table = open_table(path)
+    known = frozenset(wanted or ())
     layout = find_layout(
         table,
         orientation=options.orientation,
         id_column=options.id_column,
         gene_suffix=options.gene_suffix,
-        known_patients=frozenset(wanted or ()),
+        is_known=lambda name: options.naming(ids.patient_id(name)) in known,
     )
     read = _read_genes_rows if layout.genes_are_rows else _read_samples_rows
     matrix = read(table, layout, options, wanted, watch)
@@ -198,7 +202,10 @@ def _read_genes_rows(
 ) -> _Matrix:
     once, repeats = _without_repeats(layout.value_names, table, options)
     choice = choose_samples(
-        [layout.value_names[place] for place in once], wanted=wanted, sample_types=options.sample_types
+        [layout.value_names[place] for place in once],
+        wanted=wanted,
+        sample_types=options.sample_types,
+        naming=options.naming,
     )
     _nobody(choice, table, len(layout.value_names))
     columns = [layout.id_column, *(layout.value_columns[once[place]] for place in choice.places)]
@@ -229,7 +236,10 @@ def _read_samples_rows(
     for frame in table.batches([layout.id_column, *layout.value_columns], numbers=True, watch=watch):
         found = [(name or "").strip() for name in frame.to_series(0).to_list()]
         seen += len(found)
-        keep = [choose_samples([n], wanted=wanted, sample_types=options.sample_types).places == (0,) for n in found]
+        keep = [
+            choose_samples([n], wanted=wanted, sample_types=options.sample_types, naming=options.naming).places == (0,)
+            for n in found
+        ]
         names += [n for n, k in zip(found, keep, strict=True) if k]
         rejected += [n for n, k in zip(found, keep, strict=True) if not k]
         kept = frame.filter(np.array(keep, dtype=bool))[:, 1:]
@@ -245,7 +255,9 @@ def _read_samples_rows(
     else:
         once, repeats = _without_repeats(names, table, options)
         names, values = [names[place] for place in once], values[once]
-    choice = choose_samples([*names, *rejected], wanted=wanted, sample_types=options.sample_types)
+    choice = choose_samples(
+        [*names, *rejected], wanted=wanted, sample_types=options.sample_types, naming=options.naming
+    )
     _nobody(choice, table, seen)
     return _Matrix(values[list(choice.places)], genes, choice, repeats, seen, faults)
 

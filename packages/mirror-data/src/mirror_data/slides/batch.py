@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mirror_data import store as stores
 from mirror_data.errors import BadInput, BadSlide, Exit
+from mirror_data.opaque import AS_THEY_ARE, Naming, veiled
 from mirror_data.progress import progress
 from mirror_data.runner import Failure, Result, failure_rows, run_units
 from mirror_data.slides.encoders import load_encoder
@@ -55,6 +56,7 @@ def tile_slides(
     *,
     slides_table: str | Path | None = None,
     workers: int = 1,
+    naming: Naming = AS_THEY_ARE,
 ) -> TileReport:
     """Tile slides into a store, which is made if there is none.
 
@@ -65,9 +67,11 @@ def tile_slides(
         slides: files, and folders that stand for all slides below them.
         slides_table: CSV with a column slide and optionally patient_id and mpp.
         workers: processes; results do not depend on it.
+        naming: what the store calls slides and patients.
 
     Raises:
         BadInput: options, table or encoder that cannot be used; nothing was written then.
+        StoreError: ``MISMATCH`` if the store names otherwise.
     """
     started = time.monotonic()
     if workers < 1:
@@ -75,14 +79,15 @@ def tile_slides(
     require_openslide()
     paths = [Path(slide) for slide in slides]
     _check_apart(paths, store_url)
-    sources = find_slides(paths, read_slides_table(Path(slides_table)) if slides_table is not None else ())
+    table = read_slides_table(Path(slides_table)) if slides_table is not None else ()
+    sources = find_slides(paths, table, naming)
     if options.regions is not None:
         check_place(options.regions.place, len(sources.slides))
     if any(_is_file(source.path) for source in sources.slides):  # loading an encoder takes seconds
         _check_encoder(options, workers)
-    store = stores.create_store(store_url)
+    store = stores.create_store(store_url, naming)
     results = _run(sources, store_url, options, workers)
-    failures = (*sources.failures, *(result.failure for result in results if result.failure is not None))
+    failures = (*sources.failures, *_failures(results, sources))
     store.files.write(FAILURES, failure_rows(failures).encode()) if failures else store.files.delete(FAILURES)
     outcomes = tuple(result.outcome for result in results if result.outcome is not None)
     seconds = time.monotonic() - started
@@ -146,6 +151,14 @@ def _run(sources: Sources, store_url: str, options: TileOptions, workers: int) -
         if workers == 1:
             unit = functools.partial(tile_slide, report=encoded)  # batches can be told of only within one process
         return run_units(unit, jobs, name=lambda job: job.source.slide_id, workers=workers, done=finished)
+
+
+def _failures(results: Sequence[Result[SlideOutcome]], sources: Sources) -> Iterator[Failure]:
+    """What failed, in words that do not name a file whose slide has an opaque id."""
+    for result, source in zip(results, sources.slides, strict=True):
+        if result.failure is not None:
+            opaque = source.is_opaque
+            yield veiled(result.failure, source.slide_id, source.path, source.own_id) if opaque else result.failure
 
 
 def _rate(tiles: int, started: float) -> str:

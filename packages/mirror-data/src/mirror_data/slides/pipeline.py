@@ -154,7 +154,7 @@ def _bare_slide(opened: Opened, source: SlideSource, options: TileOptions) -> Sl
         mpp_source=reader.mpp_source,
         reader=reader.name if opened.reason is None else f"{reader.name} (not read directly: {opened.reason})",
         source={
-            "name": source.path.name,
+            **({} if source.is_opaque else {"name": source.path.name}),
             "size_bytes": source.path.stat().st_size,
             "quickhash": reader.properties.get("openslide.quickhash-1"),
             **({"qupath_origin": list(origin)} if any(origin) else {}),
@@ -177,7 +177,9 @@ def _with_tissue(slide: Slide, reader: SlideReader, parameters: TissueParameters
 
 def _read_regions(reader: SlideReader, source: SlideSource, options: RegionOptions) -> Regions:
     origin = qupath_origin(reader.properties)
-    return regions_of(options.place, source.slide_id, reader.size, classes=options.classes, origin=origin)
+    named = source.own_id or source.slide_id
+    found = regions_of(options.place, named, reader.size, classes=options.classes, origin=origin)
+    return replace(found, file=f"{source.slide_id}{Path(found.file).suffix}") if source.is_opaque else found
 
 
 def _bare_tiling(slide_id: str, options: TileOptions, regions: Regions | None) -> Tiling:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from mirror_data import ids
 from mirror_data.errors import BadInput, some
+from mirror_data.opaque import AS_THEY_ARE, Naming
 from mirror_data.runner import Failure
 from mirror_data.slides.resolution import LEAST_MPP, MOST_MPP, is_plausible, parse_number
 
@@ -46,6 +47,11 @@ class SlideSource:
     slide_id: str
     patient_id: str
     stated_mpp: float | None
+    own_id: str = ""  # what the file's name says; never kept where ``slide_id`` is opaque
+
+    @property
+    def is_opaque(self) -> bool:
+        return self.own_id not in ("", self.slide_id)
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Sources:
     unused: int  # rows of the table that name none of these slides
 
 
-def find_slides(arguments: Sequence[Path], table: Sequence[TableRow] = ()) -> Sources:
+def find_slides(arguments: Sequence[Path], table: Sequence[TableRow] = (), naming: Naming = AS_THEY_ARE) -> Sources:
     """Slides of files and folders, sorted by id.
 
     A folder stands for every file in it and below whose name ends like a slide's (`SUFFIXES`). A file named twice
@@ -73,7 +79,9 @@ def find_slides(arguments: Sequence[Path], table: Sequence[TableRow] = ()) -> So
         found = _slides_below(argument) if argument.is_dir() else [argument]
         if not found:
             reason = f"the folder holds no slides: no file below it ends in {', '.join(SUFFIXES)}"
-            failures.append(Failure(argument.name, "NOT_A_SLIDE", reason, "name a folder with slides, or the files"))
+            failures.append(
+                Failure(naming(argument.name), "NOT_A_SLIDE", reason, "name a folder with slides, or the files")
+            )
         for path in found:
             files.setdefault((ids.slide_id(path.name), os.path.realpath(path)), path)
     grouped: dict[str, list[Path]] = {}
@@ -84,14 +92,17 @@ def find_slides(arguments: Sequence[Path], table: Sequence[TableRow] = ()) -> So
     used: set[str] = set()
     for slide_id, paths in sorted(grouped.items()):
         if len(paths) > 1:
-            reason = f"{len(paths)} files have this slide id: {some(sorted(map(str, paths)))}"
-            failures.append(Failure(slide_id, "DUPLICATE_ID", reason, "rename or leave out all but one"))
+            named = "" if naming.is_opaque else f": {some(sorted(map(str, paths)))}"
+            reason = f"{len(paths)} files have this slide id{named}"
+            failures.append(Failure(naming(slide_id), "DUPLICATE_ID", reason, "rename or leave out all but one"))
             continue
         row = _row_of(paths[0], slide_id, rows)
         if row is not None:
             used.add(_plain(row.slide))
         patient = row.patient_id if row is not None and row.patient_id else ids.patient_id(slide_id)
-        slides.append(SlideSource(paths[0], slide_id, patient, row.mpp if row is not None else None))
+        stated = row.mpp if row is not None else None
+        slides.append(SlideSource(paths[0], naming(slide_id), naming(patient), stated, slide_id))
+    slides.sort(key=lambda slide: slide.slide_id)
     listed = len(used)
     return Sources(tuple(slides), tuple(failures), len(slides) - listed, len(rows) - listed)
 

@@ -44,8 +44,17 @@ def bag_tree(name: str, values: np.ndarray) -> dict[str, bytes]:
     return tree
 
 
+def chunk_checksums(shard: bytes, rows: int) -> str:
+    """SHA-256 of the CRC-32C of every chunk, in order: tells bags apart without hashing all of their bytes."""
+    count = -(-rows // BAG_CHUNK_ROWS)
+    ends = [offset + length for offset, length in _entries(_index(shard, count), count)]
+    return rule.sha256(b"".join(shard[end - _CRC_BYTES : end] for end in ends))
+
+
 def read_bag(files: Files, document: rule.Document, name: str) -> np.ndarray:
-    """The whole bag, every chunk checked.
+    """The whole bag, every chunk checked, and that they are the chunks of this bag and not of one as large.
+
+    Bags of version 0.1.0 do not say which chunks they are; one that was exchanged is found by `check` alone.
 
     Raises:
         StoreError: ``CORRUPT_STORE``, naming the key.
@@ -63,6 +72,9 @@ def read_bag(files: Files, document: rule.Document, name: str) -> np.ndarray:
     except KeyError:
         raise rule.corrupt(files, key, "a key of this record is missing") from None
     chunks = _chunks(files, key, shard, -(-rows // BAG_CHUNK_ROWS), BAG_CHUNK_ROWS * width * dtype.itemsize)
+    known = document.arrays[name].get("checksums")
+    if known is not None and known != chunk_checksums(shard, rows):
+        raise rule.corrupt(files, key, "these are another bag's chunks")
     return np.frombuffer(b"".join(chunks), dtype).reshape(-1, width)[:rows]
 
 
@@ -70,15 +82,25 @@ def _chunks(files: Files, key: str, shard: bytes, count: int, chunk_bytes: int) 
     """The chunks of a shard in order: its index (offset, length of each, CRC) stands at the end."""
     import google_crc32c
 
-    index_bytes = 2 * _ENTRY.itemsize * count
-    index = shard[-index_bytes - _CRC_BYTES : -_CRC_BYTES]
-    if len(index) != index_bytes or google_crc32c.value(index) != int.from_bytes(shard[-_CRC_BYTES:], "little"):
+    index = _index(shard, count)
+    if len(index) != 2 * _ENTRY.itemsize * count or google_crc32c.value(index) != int.from_bytes(
+        shard[-_CRC_BYTES:], "little"
+    ):
         raise rule.corrupt(files, key, "the shard's index is damaged or cut")
     found = []
-    for number, (offset, length) in enumerate(np.frombuffer(index, _ENTRY).reshape(count, 2).tolist()):
+    for number, (offset, length) in enumerate(_entries(index, count)):
         chunk = shard[offset : offset + length - _CRC_BYTES]
         stored = int.from_bytes(shard[offset + length - _CRC_BYTES : offset + length], "little")
         if len(chunk) != chunk_bytes or google_crc32c.value(chunk) != stored:
             raise rule.corrupt(files, key, f"chunk {number} (rows from {number * BAG_CHUNK_ROWS}) fails its checksum")
         found.append(chunk)
     return found
+
+
+def _index(shard: bytes, count: int) -> bytes:
+    return shard[-2 * _ENTRY.itemsize * count - _CRC_BYTES : -_CRC_BYTES]
+
+
+def _entries(index: bytes, count: int) -> list[list[int]]:
+    """Offset and length of each chunk, its CRC included."""
+    return np.frombuffer(index, _ENTRY).reshape(count, 2).tolist()

@@ -17,9 +17,10 @@ import numpy as np
 import pandas as pd
 
 from mirror_data.errors import StoreError
+from mirror_data.opaque import AS_THEY_ARE, Naming, require_same
 from mirror_data.store import commit as rule
 from mirror_data.store import schema
-from mirror_data.store.bags import bag_tree
+from mirror_data.store.bags import bag_tree, chunk_checksums
 from mirror_data.store.files import Files, open_files
 
 Parents = Mapping[str, str]
@@ -28,9 +29,10 @@ Parents = Mapping[str, str]
 class Store:
     """One cohort. Make it with `create_store` or `open_store`."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: Files, naming: Naming = AS_THEY_ARE) -> None:
         self.files = files
         self.url = files.url
+        self.naming = naming  # of the ids that tables and file names bring
 
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
@@ -69,20 +71,27 @@ class Store:
         self.files.delete(path)
 
 
-def create_store(url: str | os.PathLike) -> Store:
-    """Open the store at ``url``, making an empty one if there is none."""
+def create_store(url: str | os.PathLike, naming: Naming = AS_THEY_ARE) -> Store:
+    """Open the store at ``url`` to add to it, making an empty one if there is none.
+
+    Raises:
+        StoreError: as `open_store`.
+    """
     files = open_files(url)
     if not files.exists(rule.DOCUMENT):
         with contextlib.suppress(FileExistsError):  # another process made it a moment ago
-            files.create(rule.DOCUMENT, rule.root_document())
-    return open_store(url)
+            files.create(rule.DOCUMENT, rule.root_document(naming.fingerprint))
+    return open_store(url, naming)
 
 
-def open_store(url: str | os.PathLike) -> Store:
+def open_store(url: str | os.PathLike, naming: Naming | None = None) -> Store:
     """Open an existing store.
 
+    Args:
+        naming: how ids from outside are named; needed only to add some.
+
     Raises:
-        StoreError: ``NOT_A_STORE``, ``CORRUPT_STORE`` or ``NEWER_FORMAT``.
+        StoreError: ``NOT_A_STORE``, ``CORRUPT_STORE`` or ``NEWER_FORMAT``; ``MISMATCH`` if the store names otherwise.
     """
     files = open_files(url)
     try:
@@ -98,13 +107,18 @@ def open_store(url: str | os.PathLike) -> Store:
         marks = json.loads(raw)["attributes"]["mirror"]
         version = int(marks["format"])
         is_cohort = marks["kind"] == "cohort"
-    except (ValueError, KeyError, TypeError):
+        fingerprint = marks["opaque_ids"]["fingerprint"] if "opaque_ids" in marks else None
+        sound = raw == rule.root_document(fingerprint)
+    except (ValueError, KeyError, TypeError, AttributeError):
         raise rule.corrupt(files, rule.DOCUMENT, "the store's own document cannot be read") from None
     if version > schema.FORMAT_VERSION:
         raise rule.newer_format(files, rule.DOCUMENT, version)
-    if not is_cohort or raw != rule.root_document():
+    if not is_cohort or not sound:
         raise rule.corrupt(files, rule.DOCUMENT, "the store's own document was altered")
-    return Store(files)
+    if naming is None:
+        return Store(files)
+    require_same(fingerprint, naming, files.url)
+    return Store(files, naming)
 
 
 def write_record(
@@ -129,9 +143,11 @@ def write_record(
             write_element(group, name, element)
 
     tree, made = rule.build_tree(fill)
+    digests = {name: rule.array_digest(values) for name, values in {**arrays, **bags}.items()}
     for name, values in bags.items():
         tree |= bag_tree(name, values)
-    digests = {name: rule.array_digest(values) for name, values in {**arrays, **bags}.items()}
+        if len(values):
+            digests[name]["checksums"] = chunk_checksums(tree[f"{name}/c/0/0"], len(values))
     return rule.commit(
         store.files,
         path,

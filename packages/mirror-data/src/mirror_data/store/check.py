@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mirror_data.errors import StoreError
 from mirror_data.store import commit as rule
+from mirror_data.store import schema
 from mirror_data.store.base import Store
 
 
@@ -43,16 +44,17 @@ def check(store: Store, progress: Callable[[int, int], None] = lambda done, tota
     for path in sorted(groups - {""}, key=lambda path: path.split("/")):  # a record before what it holds
         if f"{path}/{rule.DOCUMENT}" in owned:
             continue  # an array or subgroup of a record, verified with it
-        raw = store.files.read(f"{path}/{rule.DOCUMENT}")
         seen.add(f"{path}/{rule.DOCUMENT}")
-        if raw == rule.CONTAINER:
-            continue
         try:
-            documents[path] = rule.parse_document(store.files, path, raw)
+            raw = store.files.read(f"{path}/{rule.DOCUMENT}")
+            if not schema.is_container(path):
+                documents[path] = rule.parse_document(store.files, path, raw)
+            elif raw != rule.CONTAINER:
+                raise rule.corrupt(store.files, path, "the group's document was altered")
         except StoreError as error:
             findings.append(Finding(error.code, f"{path}/{rule.DOCUMENT}", error.message))
             continue
-        owned |= {f"{path}/{key}" for key in documents[path].keys}
+        owned |= {f"{path}/{key}" for key in documents[path].keys} if path in documents else set()
     for path, document in documents.items():
         for key in document.keys:
             seen.add(f"{path}/{key}")
@@ -62,6 +64,7 @@ def check(store: Store, progress: Callable[[int, int], None] = lambda done, tota
             except StoreError as error:
                 findings.append(Finding(error.code, error.key or path, error.message))
         findings += _stale(documents, document)
+    findings += _unled(documents, groups)
     findings += [Finding("STRAY", key, "no committed record owns this key") for key in every if key not in seen]
     return CheckResult(len(documents), len(every), tuple(findings))
 
@@ -77,6 +80,14 @@ def _hash_now(documents: dict[str, rule.Document], parent: str) -> str | None:
         if path.startswith(head) and path.endswith(tail) and "/" not in path[len(head) : len(path) - len(tail)]
     }
     return rule.joint_hash(matching)
+
+
+def _unled(documents: dict[str, rule.Document], groups: set[str]) -> Iterator[Finding]:
+    """Groups above records without a document: our readers need none, other readers of zarr do not get past them."""
+    needed = {path.rsplit("/", depth)[0] for path in documents for depth in range(1, path.count("/") + 1)}
+    for path in sorted(path for path in needed - groups if schema.is_container(path)):
+        message = "the group's document is missing; the next record written below brings it back"
+        yield Finding("CORRUPT_STORE", f"{path}/{rule.DOCUMENT}", message)
 
 
 def _stale(documents: dict[str, rule.Document], document: rule.Document) -> Iterator[Finding]:

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from mirror_data.errors import Busy, StoreError
+from mirror_data.errors import BadInput, Busy, StoreError
 from mirror_data.store.files import Files
-from mirror_data.store.schema import FORMAT_VERSION, is_record
+from mirror_data.store.schema import FORMAT_VERSION, is_record, place
 
 DOCUMENT = "zarr.json"
 
@@ -57,8 +57,16 @@ STORE_EVERY_CHUNK = {"write_empty_chunks": True}  # a chunk equal to the fill va
 CONTAINER = canonical({"attributes": {}, "node_type": "group", "zarr_format": 3})
 
 
-def root_document() -> bytes:
-    attributes = {"mirror": {"format": FORMAT_VERSION, "kind": "cohort"}}
+def root_document(fingerprint: str | None = None) -> bytes:
+    """The store's own document.
+
+    Args:
+        fingerprint: of the key that ids were made opaque with, None where they are as they are.
+    """
+    marks: dict[str, Any] = {"format": FORMAT_VERSION, "kind": "cohort"}
+    if fingerprint is not None:
+        marks["opaque_ids"] = {"fingerprint": fingerprint, "sha256": sha256(fingerprint.encode())}
+    attributes = {"mirror": marks}
     return canonical({"attributes": attributes, "node_type": "group", "zarr_format": 3})
 
 
@@ -183,7 +191,19 @@ def parse_document(files: Files, path: str, raw: bytes) -> Document:
         raise corrupt(files, key, f"the record's document cannot be read: {type(error).__name__}") from None
     if not sound or respelt != raw:
         raise corrupt(files, key, "the record's document does not match its own hash")
+    _require_place(files, document)
     return document
+
+
+def _require_place(files: Files, document: Document) -> None:
+    """Refuse a record that was copied or moved from elsewhere: whole in itself, but another's."""
+    try:
+        own = place(document.kind, document.attributes)
+    except (KeyError, BadInput):
+        own = ""
+    if own != document.path:
+        message = f"this record belongs elsewhere: {own or 'its document does not say where'}"
+        raise corrupt(files, f"{document.path}/{DOCUMENT}", message)
 
 
 def read_tree(files: Files, document: Document, part: str = "") -> Any:

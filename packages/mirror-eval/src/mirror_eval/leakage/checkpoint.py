@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from mirror_data.errors import StoreError
 from mirror_data.ids import to_key
+from mirror_data.sealed import unseal
 from mirror_data.tables import file_digest
 
 _PREPARATION = "preparation."
@@ -55,7 +56,7 @@ def read_checkpoint(folder: Path, *, whole: bool = False) -> Checkpoint | None:
     """
     file = folder / "model.json"
     try:
-        told = json.loads(file.read_bytes())
+        told = _told(file.read_bytes())
         identity, weights = told["identity"], folder / told["weights"]["name"]
         known = Checkpoint(
             file=file,
@@ -75,6 +76,12 @@ def read_checkpoint(folder: Path, *, whole: bool = False) -> Checkpoint | None:
     if whole and file_digest(weights) != known.weights_sha256:
         raise _corrupt(weights, "the bytes differ from what was saved")
     return known
+
+
+def _told(raw: bytes) -> dict[str, Any]:
+    """The values of ``model.json``; from format 2 on they carry their own digest."""
+    told = json.loads(raw)
+    return unseal(raw) if told["format"] > 1 else told
 
 
 def _require_whole(known: Checkpoint) -> None:
