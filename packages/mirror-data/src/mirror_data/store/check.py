@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mirror_data.errors import StoreError
 from mirror_data.store import commit as rule
 from mirror_data.store.base import Store
+from mirror_data.store.schema import is_record
 
 
 @dataclass(frozen=True)
@@ -41,18 +42,23 @@ def check(store: Store, progress: Callable[[int, int], None] = lambda done, tota
     findings: list[Finding] = []
     seen = {rule.DOCUMENT}
     for path in sorted(groups - {""}, key=lambda path: path.split("/")):  # a record before what it holds
-        if f"{path}/{rule.DOCUMENT}" in owned:
+        own = f"{path}/{rule.DOCUMENT}"
+        if own in owned:
             continue  # an array or subgroup of a record, verified with it
-        raw = store.files.read(f"{path}/{rule.DOCUMENT}")
-        seen.add(f"{path}/{rule.DOCUMENT}")
-        if raw == rule.CONTAINER:
-            continue
-        try:
-            documents[path] = rule.parse_document(store.files, path, raw)
-        except StoreError as error:
-            findings.append(Finding(error.code, f"{path}/{rule.DOCUMENT}", error.message))
-            continue
-        owned |= {f"{path}/{key}" for key in documents[path].keys}
+        unfinished = [place for place in _above(path) if place not in groups]
+        if any(map(is_record, unfinished)):
+            continue  # a stray: what it lies in was never committed
+        raw = store.files.read(own)
+        if raw != rule.CONTAINER:
+            try:
+                documents[path] = rule.parse_document(store.files, path, raw)
+            except StoreError as error:
+                if unfinished:
+                    continue  # a stray: an array of a record that was never committed
+                findings.append(Finding(error.code, own, error.message))
+            else:
+                owned |= {f"{path}/{key}" for key in documents[path].keys}
+        seen.add(own)
     for path, document in documents.items():
         for key in document.keys:
             seen.add(f"{path}/{key}")
@@ -64,6 +70,11 @@ def check(store: Store, progress: Callable[[int, int], None] = lambda done, tota
         findings += _stale(documents, document)
     findings += [Finding("STRAY", key, "no committed record owns this key") for key in every if key not in seen]
     return CheckResult(len(documents), len(every), tuple(findings))
+
+
+def _above(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 def _hash_now(documents: dict[str, rule.Document], parent: str) -> str | None:
