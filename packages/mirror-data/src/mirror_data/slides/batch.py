@@ -10,17 +10,15 @@ from pathlib import Path
 
 from mirror_data import store as stores
 from mirror_data.errors import BadInput, BadSlide, Exit
+from mirror_data.failures import list_failures
 from mirror_data.progress import progress
-from mirror_data.runner import Failure, Result, failure_rows, run_units
+from mirror_data.runner import Failure, Result, run_units
 from mirror_data.slides.encoders import load_encoder
 from mirror_data.slides.options import TileOptions
 from mirror_data.slides.pipeline import SlideJob, SlideOutcome, encoder_of, tile_slide
 from mirror_data.slides.reader import check_file
 from mirror_data.slides.regions import check_place
 from mirror_data.slides.sources import Sources, find_slides, read_slides_table
-from mirror_data.store.schema import PRIVATE
-
-FAILURES = f"{PRIVATE}/failures.jsonl"
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,8 @@ def tile_slides(
         _check_encoder(options, workers)
     store = stores.create_store(store_url)
     results = _run(sources, store_url, options, workers)
-    failures = (*sources.failures, *(result.failure for result in results if result.failure is not None))
-    store.files.write(FAILURES, failure_rows(failures).encode()) if failures else store.files.delete(FAILURES)
+    failures = (*sources.failures, *_failures(results))
+    failures += _failures(list_failures(store.files, failures))
     outcomes = tuple(result.outcome for result in results if result.outcome is not None)
     seconds = time.monotonic() - started
     return TileReport(outcomes, failures, _exit(results, failures), sources.unlisted, sources.unused, seconds)
@@ -144,6 +142,10 @@ def _run(sources: Sources, store_url: str, options: TileOptions, workers: int) -
         if workers == 1:
             unit = functools.partial(tile_slide, report=encoded)  # batches can be told of only within one process
         return run_units(unit, jobs, name=lambda job: job.source.slide_id, workers=workers, done=finished)
+
+
+def _failures(results: Sequence[Result]) -> tuple[Failure, ...]:
+    return tuple(result.failure for result in results if result.failure is not None)
 
 
 def _rate(tiles: int, started: float) -> str:
