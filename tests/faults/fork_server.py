@@ -7,6 +7,7 @@ thread of Python, torch or zarr itself, for threads do not survive a fork.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -76,6 +77,7 @@ def attach(child: int, options: list[str]) -> subprocess.Popen[bytes] | None:
 def serve(order: dict[str, Any], out: Path) -> dict[str, Any]:
     """Run one command: ``words``, and if wanted ``strace`` (its options), ``kill_after`` (seconds), ``warm``."""
     modules = out / "modules" if order.get("warm") else None
+    gc.freeze()  # or each child's collector would copy every page that holds an object
     gate, opener = os.pipe()
     child = start_child(order["words"], out, gate, modules)
     os.close(gate)
