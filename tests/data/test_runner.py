@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -9,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from mirror_data.errors import BadInput, Interrupted
-from mirror_data.runner import Failure, run_threads, run_units, write_failures
+from mirror_data.errors import BadInput, Interrupted, StoreError
+from mirror_data.runner import Failure, run_threads, run_units
 
 
 def square(number: int) -> int:
@@ -63,14 +62,13 @@ def test_zero_workers_are_refused():
         run_units(square, range(4), name=str, workers=0)
 
 
-def test_failures_file_has_a_row_a_failure_and_goes_when_all_is_well(tmp_path: Path):
-    path = tmp_path / "deep" / "failures.jsonl"
-    write_failures(path, [Failure("a", "NO_MPP", "no mpp", "state it"), Failure("b", "CORRUPT", "bad", "copy it")])
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert rows[0] == {"id": "a", "code": "NO_MPP", "reason": "no mpp", "next_step": "state it"}
-    assert len(rows) == 2
-    write_failures(path, [])
-    assert not path.exists()
+def refuse_to_write(place: str) -> None:
+    raise StoreError("DISK_FULL", "could not write the store", file=place, hint="free some space")
+
+
+def test_a_failure_of_the_store_names_the_place():
+    (result,) = run_units(refuse_to_write, ["c.zarr/slides/a"], name=lambda place: "a")
+    assert result.failure == Failure("a", "DISK_FULL", "could not write the store (c.zarr/slides/a)", "free some space")
 
 
 def test_threads_give_the_same_results_in_order():
@@ -120,3 +118,27 @@ def test_a_terminated_parent_takes_its_workers_with_it(tmp_path: Path):
     for mark in marks:
         with pytest.raises(ProcessLookupError):
             os.kill(int(mark.read_text()), 0)
+
+
+def runs(process: int) -> bool:
+    """Whether a process is there and is more than an entry that nobody has asked about yet."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_killed_parent_takes_its_workers_with_it(tmp_path: Path):
+    program, marks = tmp_path / "program.py", [tmp_path / "a", tmp_path / "b"]
+    program.write_text(SLOW_PROGRAM)
+    process = subprocess.Popen([sys.executable, str(program), *map(str, marks)], stderr=subprocess.DEVNULL)
+    while not all(mark.exists() and mark.read_text() for mark in marks):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    end = time.monotonic() + 60
+    while any(runs(int(mark.read_text())) for mark in marks):
+        assert time.monotonic() < end, "workers outlive their parent"
+        time.sleep(0.02)

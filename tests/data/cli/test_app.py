@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pickle
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -51,6 +53,25 @@ for _name, (_error, _) in ENDS.items():
 def test_every_end_has_its_exit_status_and_no_traceback(name, capsys):
     assert run(group, [name]) == ENDS[name][1]
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EIO])
+def test_a_failing_disk_is_no_defect_of_ours(number, capsys):
+    def body() -> None:
+        raise OSError(number, os.strerror(number), "/data/table.csv")
+
+    assert run(click.Command("write", callback=body), []) == Exit.BAD_INPUT
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"UNWRITABLE: the work cannot be written: {os.strerror(number)} (/data/table.csv)")
+
+
+def test_a_defect_is_told_even_where_its_details_cannot_be_kept(monkeypatch, capsys):
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "NamedTemporaryFile", full)
+    assert run(group, ["defect"]) == Exit.DEFECT
+    assert "ZeroDivisionError; details could not be kept: No space left on device" in capsys.readouterr().err
 
 
 def test_an_error_names_file_key_expected_got_and_what_to_do(capsys):

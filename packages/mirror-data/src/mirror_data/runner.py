@@ -7,17 +7,16 @@ whatever order they finished in, so results never depend on the number of worker
 from __future__ import annotations
 
 import itertools
-import json
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from mirror_data.errors import BadInput, Interrupted, MirrorError
+from mirror_data.errors import BadInput, Interrupted, MirrorError, StoreError
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
@@ -109,7 +108,8 @@ def _pooled(
     running: dict[Future, int] = {}
     lost: list[int] = []
     before = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
 
         def start(count: int) -> None:
             for index in itertools.islice(waiting, count):
@@ -137,6 +137,18 @@ def _pooled(
     return sorted([*lost, *waiting])
 
 
+def _end_with_parent() -> None:
+    """Let this worker end when its parent is killed: it would hold its slide, and wait for work that never comes."""
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=follow, name="end with parent", daemon=True).start()
+
+
 def _attempt(unit: Callable[[Job], Outcome], job: Job, name: str) -> Result[Outcome]:
     """Run one unit; an error of the item becomes a failure, a defect of ours too, an interrupt goes through."""
     try:
@@ -144,9 +156,7 @@ def _attempt(unit: Callable[[Job], Outcome], job: Job, name: str) -> Result[Outc
     except Interrupted:
         raise
     except MirrorError as error:
-        detail = f"{error.message}" + (f" (got {error.got})" if error.got else "")
-        failure = Failure(name, error.code, detail, error.hint or "see the documentation")
-        return Result(name, None, failure, error.exit, error)
+        return Result(name, None, failure_of(name, error), error.exit, error)
     except MemoryError:
         return Result(name, None, Failure(name, "OUT_OF_MEMORY", "not enough memory", "use fewer --workers"), 3)
     except Exception as error:  # noqa: BLE001 - one item's defect must not cost the batch
@@ -154,18 +164,11 @@ def _attempt(unit: Callable[[Job], Outcome], job: Job, name: str) -> Result[Outc
         return Result(name, None, Failure(name, "INTERNAL", reason, "report it, with the file if you may"), 1)
 
 
-def write_failures(path: Path, failures: Sequence[Failure]) -> None:
-    """failures.jsonl of a run: one row a failed item; no file when nothing failed."""
-    if not failures:
-        path.unlink(missing_ok=True)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(failure_rows(failures))
-
-
-def failure_rows(failures: Sequence[Failure]) -> str:
-    """Failures as the lines of failures.jsonl."""
-    return "".join(json.dumps(asdict(failure), sort_keys=True) + "\n" for failure in failures)
+def failure_of(name: str, error: MirrorError) -> Failure:
+    """An error as a row; the place in the store is told, a slide's own file goes without saying."""
+    where = error.file if isinstance(error, StoreError) else None
+    notes = "".join(f" ({note})" for note in (f"got {error.got}" if error.got else None, where) if note)
+    return Failure(name, error.code, error.message + notes, error.hint or "see the documentation")
 
 
 def usable_cores() -> int:

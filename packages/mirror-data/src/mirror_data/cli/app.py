@@ -6,6 +6,7 @@ instant.
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import sys
@@ -18,6 +19,9 @@ from typing import Any
 import click
 
 from mirror_data.errors import Exit, Interrupted, MirrorError
+from mirror_data.whole import unwritable
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # what happens to any program, and is no defect of ours
 
 store_option = click.option(
     "--store", "store_url", required=True, metavar="COHORT.zarr", help="The cohort store: a folder or an fsspec URL."
@@ -50,19 +54,28 @@ def run(group: click.Command, arguments: Sequence[str] | None = None) -> int:
         return Exit.INTERRUPTED
     except BrokenPipeError:
         return Exit.OK
+    except OSError as error:
+        if error.errno not in _DISK:
+            return _defect(error)
+        click.echo(str(unwritable(Path(error.filename or "output"), error, "work")), err=True)
+        return Exit.BAD_INPUT
     except Exception as error:  # noqa: BLE001 - the last line of defence: a defect of ours, told without a traceback
-        click.echo(f"INTERNAL: a defect of ours, {type(error).__name__}; details in {_crash_file()}", err=True)
-        return Exit.DEFECT
+        return _defect(error)
 
 
 def _interrupt(_number: int, _frame: object) -> None:
     raise Interrupted("INTERRUPTED", "stopped by SIGTERM", hint="run the same command again to go on")
 
 
-def _crash_file() -> Path:
-    with tempfile.NamedTemporaryFile("w", prefix="mirror-crash-", suffix=".txt", delete=False) as file:
-        file.write(traceback.format_exc())
-    return Path(file.name)
+def _defect(error: Exception) -> int:
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="mirror-crash-", suffix=".txt", delete=False) as file:
+            file.write(traceback.format_exc())
+        details = f"details in {file.name}"
+    except OSError as full:
+        details = f"details could not be kept: {full.strerror}"
+    click.echo(f"INTERNAL: a defect of ours, {type(error).__name__}; {details}", err=True)
+    return Exit.DEFECT
 
 
 def tell(result: dict[str, Any], as_json: bool, lines: Sequence[str]) -> None:

@@ -95,8 +95,9 @@ def command(
     from dataclasses import asdict
     from pathlib import Path
 
+    from mirror_data.failures import FAILURES
     from mirror_data.opaque import read_naming
-    from mirror_data.slides.batch import FAILURES, tile_slides
+    from mirror_data.slides.batch import tile_slides
     from mirror_data.slides.encoders import EncoderSpec
     from mirror_data.slides.grid import GridParameters
     from mirror_data.slides.options import RegionOptions, TileOptions

@@ -7,6 +7,7 @@ bad one fails alone. Threads, because a commit waits for the disk (measured: 131
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,9 +17,10 @@ import numpy as np
 
 from mirror_data import ids
 from mirror_data.errors import BadInput, BadSlide, StoreError
+from mirror_data.failures import list_failures
 from mirror_data.opaque import veiled
 from mirror_data.progress import progress
-from mirror_data.runner import Result, failure_rows, run_threads
+from mirror_data.runner import Result, run_threads
 from mirror_data.store import (
     Features,
     Slide,
@@ -33,7 +35,6 @@ from mirror_data.store import (
 from mirror_data.tables import open_table, plain_name, read_strings, words
 
 THREADS = 8
-FAILURES = f"{schema.PRIVATE}/failures.jsonl"
 _PATIENT_COLUMNS = words("patient_id case_id patient bcr_patient_barcode submitter_id")
 _SLIDE_COLUMNS = words("slide_id slide filename file_name image_id")
 
@@ -131,8 +132,7 @@ def import_bags(
     if names.is_opaque:
         results = [_veiled(result, source) for result, source in zip(results, ordered, strict=True)]
     failures = [result.failure for result in results if result.failure is not None]
-    store.files.write(FAILURES, failure_rows(failures).encode()) if failures else store.files.delete(FAILURES)
-    return results
+    return [*results, *list_failures(store.files, failures)]
 
 
 def read_slides_table(path: str | Path) -> dict[str, str]:
@@ -188,11 +188,15 @@ def _commit(store: Store, bag: ForeignBag, patient: str, options: ImportOptions)
         overlap=bag.overlap,
         parameters={"imported_by": bag.reader, **bag.parameters},
     )
-    _commit_tiling(store, tiling, options.overwrite)
-    if features is None or options.encoder is None:
-        return Imported(bag.slide_id, rows, None, coords is not None)
-    made = Features(bag.slide_id, options.tiling, options.encoder, features, transform={"imported_by": bag.reader})
-    write_features(store, made, overwrite=options.overwrite)
+    new = not _is_current(store, tiling, options.overwrite)
+    path = schema.tiling(bag.slide_id, options.tiling)
+    with store.replacing(path) if new and store.has(path) else contextlib.nullcontext(store) as place:
+        if new:
+            write_tiling(place, tiling)
+        if features is None or options.encoder is None:
+            return Imported(bag.slide_id, rows, None, coords is not None)
+        made = Features(bag.slide_id, options.tiling, options.encoder, features, transform={"imported_by": bag.reader})
+        write_features(place, made, overwrite=options.overwrite)
     return Imported(bag.slide_id, rows, features.shape[1], coords is not None)
 
 
@@ -241,19 +245,21 @@ def _commit_slide(store: Store, bag: ForeignBag, patient: str) -> None:
     write_slide(store, Slide(bag.slide_id, patient, bag.slide_size, bag.slide_mpp, source, bag.reader))
 
 
-def _commit_tiling(store: Store, tiling: Tiling, overwrite: bool) -> None:
+def _is_current(store: Store, tiling: Tiling, overwrite: bool) -> bool:
+    """Whether the store has this tiling; another one of its name counts as absent if it may be replaced."""
     path = schema.tiling(tiling.slide_id, tiling.name)
-    if store.has(path):
-        known = read_tiling(store, tiling.slide_id, tiling.name)
-        mine, theirs = tiling.coords, known.coords
-        same = mine is theirs if mine is None or theirs is None else np.array_equal(mine, theirs)
-        if known.rows == tiling.rows and same:
-            return
-        if not overwrite:
-            raise StoreError(
-                "MISMATCH",
-                "the store has another tiling of this name for the slide",
-                key=path,
-                hint="choose another --tiling, or --overwrite it with all features on it",
-            )
-    write_tiling(store, tiling, overwrite=overwrite)
+    if not store.has(path):
+        return False
+    known = read_tiling(store, tiling.slide_id, tiling.name)
+    mine, theirs = tiling.coords, known.coords
+    same = mine is theirs if mine is None or theirs is None else np.array_equal(mine, theirs)
+    if known.rows == tiling.rows and same:
+        return True
+    if not overwrite:
+        raise StoreError(
+            "MISMATCH",
+            "the store has another tiling of this name for the slide",
+            key=path,
+            hint="choose another --tiling, or --overwrite it with all features on it",
+        )
+    return False

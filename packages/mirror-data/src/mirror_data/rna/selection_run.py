@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mirror_data.errors import BadInput
+from mirror_data.failures import list_failures
 from mirror_data.ids import check_name
 from mirror_data.progress import progress
 from mirror_data.rna.selection import SelectionOptions, asked, select_genes
@@ -77,6 +78,8 @@ def select_all(
 ) -> list[Result[FoldOutcome]]:
     """Select genes for every fold and commit them; results in the order of the folds, whatever the workers.
 
+    What failed is listed in ``.mirror/failures.jsonl``.
+
     Raises:
         StoreError: ``MISSING`` if the store lacks expression, patients or the split.
         BadInput: ``NOT_FOUND``, ... if the cancer gene list cannot be read.
@@ -97,7 +100,9 @@ def select_all(
             for fold in range(folds)
         ]
         with _shown([Path(job.told) for job in jobs], f"genes of {folds} folds"):
-            return run_units(run_fold, jobs, name=lambda job: f"fold {job.fold}", workers=workers)
+            results = run_units(run_fold, jobs, name=lambda job: f"fold {job.fold}", workers=workers)
+    failures = [result.failure for result in results if result.failure is not None]
+    return [*results, *list_failures(store.files, failures)]
 
 
 def run_fold(job: FoldJob) -> FoldOutcome:
@@ -118,7 +123,7 @@ def run_fold(job: FoldJob) -> FoldOutcome:
         nonlocal last
         if time.monotonic() - last > _TOLD_EVERY:
             last = time.monotonic()
-            Path(job.told).write_text(f"{share:.4f}")
+            _say(job, share)
 
     train = read_split(store, job.split).folds[job.fold].train
     found = select_genes(
@@ -132,7 +137,7 @@ def run_fold(job: FoldJob) -> FoldOutcome:
         device=job.device,
     )
     write_genes(store, found.genes, parents=parents, overwrite=job.overwrite)
-    Path(job.told).write_text("1")
+    _say(job, 1)
     return _outcome(found.genes, reused=False)
 
 
@@ -174,7 +179,7 @@ def _outcome(found: GeneSelection, reused: bool) -> FoldOutcome:
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _shown(files: Sequence[Path], title: str) -> Iterator[None]:
     """A progress bar in percent of all units, from what they write into their files."""
     stop = threading.Event()
@@ -196,6 +201,11 @@ def _shown(files: Sequence[Path], title: str) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+def _say(job: FoldJob, share: float) -> None:
+    with contextlib.suppress(OSError):  # a full disk must not cost the work whose progress it is
+        Path(job.told).write_text(f"{share:.4f}")
 
 
 def _share(file: Path) -> float:

@@ -10,19 +10,17 @@ from pathlib import Path
 
 from mirror_data import store as stores
 from mirror_data.errors import BadInput, BadSlide, Exit
+from mirror_data.failures import list_failures
 from mirror_data.opaque import AS_THEY_ARE, Naming, veiled
 from mirror_data.progress import progress
-from mirror_data.runner import Failure, Result, failure_rows, run_units
+from mirror_data.runner import Failure, Result, run_units
 from mirror_data.slides.encoders import load_encoder
 from mirror_data.slides.options import TileOptions
 from mirror_data.slides.pipeline import SlideJob, SlideOutcome, encoder_of, tile_slide
 from mirror_data.slides.reader import check_file
 from mirror_data.slides.regions import check_place
 from mirror_data.slides.sources import Sources, find_slides, read_slides_table
-from mirror_data.store.schema import PRIVATE
 from mirror_data.versions import require_openslide
-
-FAILURES = f"{PRIVATE}/failures.jsonl"
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def tile_slides(
     store = stores.create_store(store_url, naming)
     results = _run(sources, store_url, options, workers)
     failures = (*sources.failures, *_failures(results, sources))
-    store.files.write(FAILURES, failure_rows(failures).encode()) if failures else store.files.delete(FAILURES)
+    failures += tuple(one.failure for one in list_failures(store.files, failures) if one.failure is not None)
     outcomes = tuple(result.outcome for result in results if result.outcome is not None)
     seconds = time.monotonic() - started
     return TileReport(outcomes, failures, _exit(results, failures), sources.unlisted, sources.unused, seconds)

@@ -6,6 +6,7 @@ committed with equal parameters is used as it stands (`committed`).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -250,11 +251,16 @@ def _judged(tiling: Tiling, verdicts: np.ndarray, transparent_px: int) -> Tiling
 
 
 def _commit(store: Store, plan: _Plan, values: np.ndarray, overwrite: bool) -> None:
-    if plan.new_slide:
-        stores.write_slide(store, plan.slide, overwrite=overwrite)
-    if plan.new_tiling:
-        stores.write_tiling(store, plan.tiling, overwrite=overwrite)
-    stores.write_features(store, replace(plan.features, values=values), overwrite=overwrite)
+    """Write what is new, top down; if it replaces something, all of it at once."""
+    tiling = schema.tiling(plan.slide.slide_id, plan.tiling.name)
+    features = schema.features(plan.slide.slide_id, plan.tiling.name, plan.features.encoder)
+    top = schema.slide(plan.slide.slide_id) if plan.new_slide else tiling if plan.new_tiling else features
+    with store.replacing(top) if overwrite and store.has(top) else contextlib.nullcontext(store) as place:
+        if plan.new_slide:
+            stores.write_slide(place, plan.slide)
+        if plan.new_tiling:
+            stores.write_tiling(place, plan.tiling)
+        stores.write_features(place, replace(plan.features, values=values))
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

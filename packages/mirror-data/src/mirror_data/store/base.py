@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -65,6 +65,15 @@ class Store:
         """Hold the work on ``item`` against other processes; raises `Busy`. Not the path of a record: name the work."""
         return self.files.claim(f"work/{item}")
 
+    @contextlib.contextmanager
+    def replacing(self, path: str) -> Iterator[Store]:
+        """A store to write the new record at ``path`` into, with all below it: old or new is seen, nothing between.
+
+        On an object store, which cannot exchange anything, the old record goes first.
+        """
+        with self.files.replacing(path) as staged:
+            yield Store(staged)
+
     def delete(self, path: str) -> None:
         """Remove a record and all below it; its document goes first, so that it is never seen half."""
         self.files.delete(f"{path}/{rule.DOCUMENT}")
@@ -81,6 +90,7 @@ def create_store(url: str | os.PathLike, naming: Naming = AS_THEY_ARE) -> Store:
     if not files.exists(rule.DOCUMENT):
         with contextlib.suppress(FileExistsError):  # another process made it a moment ago
             files.create(rule.DOCUMENT, rule.root_document(naming.fingerprint))
+    files.sweep()
     return open_store(url, naming)
 
 

@@ -42,19 +42,24 @@ def check(store: Store, progress: Callable[[int, int], None] = lambda done, tota
     findings: list[Finding] = []
     seen = {rule.DOCUMENT}
     for path in sorted(groups - {""}, key=lambda path: path.split("/")):  # a record before what it holds
-        if f"{path}/{rule.DOCUMENT}" in owned:
+        own = f"{path}/{rule.DOCUMENT}"
+        if own in owned:
             continue  # an array or subgroup of a record, verified with it
-        seen.add(f"{path}/{rule.DOCUMENT}")
+        unfinished = [place for place in _above(path) if place not in groups]
+        if any(map(schema.is_record, unfinished)):
+            continue  # a stray: what it lies in was never committed
         try:
-            raw = store.files.read(f"{path}/{rule.DOCUMENT}")
+            raw = store.files.read(own)
             if not schema.is_container(path):
                 documents[path] = rule.parse_document(store.files, path, raw)
+                owned |= {f"{path}/{key}" for key in documents[path].keys}
             elif raw != rule.CONTAINER:
                 raise rule.corrupt(store.files, path, "the group's document was altered")
         except StoreError as error:
-            findings.append(Finding(error.code, f"{path}/{rule.DOCUMENT}", error.message))
-            continue
-        owned |= {f"{path}/{key}" for key in documents[path].keys} if path in documents else set()
+            if unfinished:
+                continue  # a stray: an array of a record that was never committed
+            findings.append(Finding(error.code, own, error.message))
+        seen.add(own)
     for path, document in documents.items():
         for key in document.keys:
             seen.add(f"{path}/{key}")
@@ -67,6 +72,11 @@ def check(store: Store, progress: Callable[[int, int], None] = lambda done, tota
     findings += _unled(documents, groups)
     findings += [Finding("STRAY", key, "no committed record owns this key") for key in every if key not in seen]
     return CheckResult(len(documents), len(every), tuple(findings))
+
+
+def _above(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts))]
 
 
 def _hash_now(documents: dict[str, rule.Document], parent: str) -> str | None:

@@ -110,28 +110,35 @@ def commit(
     }
     body["hash"] = _identity(attributes, body)
     text = canonical({"attributes": {**attributes, "mirror": body}, "node_type": "group", "zarr_format": 3})
+    if overwrite and files.exists(document):
+        with files.replacing(path) as staged:
+            _write(staged, path, tree, text)
+        return body["hash"]
     with files.claim(path):
         if files.exists(document):
-            if not overwrite:
-                if read_document(files, path).hash == body["hash"]:
-                    return body["hash"]
-                raise StoreError(
-                    "EXISTS",
-                    "another record stands here in the store",
-                    file=files.url,
-                    key=path,
-                    hint="use --overwrite to replace it",
-                )
-            files.delete(document)
-        files.delete(path)
-        _ensure_containers(files, path)
-        for key, data in tree.items():
-            files.write(f"{path}/{key}", data)
-        try:
-            files.create(document, text)
-        except FileExistsError:
-            raise Busy("BUSY", "another process committed this item", file=files.url, key=path) from None
+            if read_document(files, path).hash == body["hash"]:
+                return body["hash"]
+            raise StoreError(
+                "EXISTS",
+                "another record stands here in the store",
+                file=files.url,
+                key=path,
+                hint="use --overwrite to replace it",
+            )
+        _write(files, path, tree, text)
     return body["hash"]
+
+
+def _write(files: Files, path: str, tree: Mapping[str, bytes], document: bytes) -> None:
+    """A record's keys, then its document; what an earlier writer left unfinished is swept first."""
+    files.delete(path)
+    _ensure_containers(files, path)
+    for key, data in tree.items():
+        files.write(f"{path}/{key}", data)
+    try:
+        files.create(f"{path}/{DOCUMENT}", document)
+    except FileExistsError:
+        raise Busy("BUSY", "another process committed this item", file=files.url, key=path) from None
 
 
 def joint_hash(hashes: Mapping[str, str]) -> str:

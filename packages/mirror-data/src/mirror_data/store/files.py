@@ -18,6 +18,9 @@ from typing import Protocol
 
 from mirror_data.errors import Busy, MirrorError, StoreError
 from mirror_data.store.schema import PRIVATE
+from mirror_data.store.swap import swap, sync_folder
+
+NEW = ".new"  # ends the name of a file that is not whole yet; one that a killed writer left is written over
 
 
 class Files(Protocol):
@@ -27,12 +30,15 @@ class Files(Protocol):
 
     def read(self, key: str) -> bytes: ...  # raises KeyError
     def write(self, key: str, data: bytes) -> None: ...  # durable on return
+    def replace(self, key: str, data: bytes) -> None: ...  # as write, but a reader finds the old bytes or the new
     def create(self, key: str, data: bytes) -> None: ...  # raises FileExistsError
     def exists(self, key: str) -> bool: ...
     def keys(self, prefix: str) -> list[str]: ...  # every key below prefix, sorted
     def children(self, prefix: str) -> list[str]: ...  # names one level below prefix, sorted
     def delete(self, prefix: str) -> None: ...  # a key or everything below it
     def claim(self, path: str) -> contextlib.AbstractContextManager[None]: ...  # raises Busy
+    def replacing(self, path: str) -> contextlib.AbstractContextManager[Files]: ...  # where to write the new `path`
+    def sweep(self) -> None: ...  # remove what writers that were killed while replacing had put aside
 
 
 def open_files(url: str | os.PathLike) -> Files:
@@ -69,19 +75,21 @@ class LocalFiles:
         except OSError as error:
             raise _os_error(error, path, "write") from error
 
-    def create(self, key: str, data: bytes) -> None:
+    def replace(self, key: str, data: bytes) -> None:
         path = self.root / key
-        temporary = path.with_name(path.name + ".new")
+        self.write(key + NEW, data)
+        try:
+            sync_folder(path.parent)
+            path.with_name(path.name + NEW).rename(path)
+            sync_folder(path.parent)
+        except OSError as error:
+            raise _os_error(error, path, "write") from error
+
+    def create(self, key: str, data: bytes) -> None:
         with self._lock(key, wait=True):
-            if path.exists():
+            if (self.root / key).exists():
                 raise FileExistsError(key)
-            self.write(f"{key}.new", data)
-            try:
-                _sync_folder(path.parent)
-                temporary.rename(path)
-                _sync_folder(path.parent)
-            except OSError as error:
-                raise _os_error(error, path, "write") from error
+            self.replace(key, data)
 
     def exists(self, key: str) -> bool:
         return (self.root / key).is_file()
@@ -123,8 +131,40 @@ class LocalFiles:
             yield
 
     @contextlib.contextmanager
-    def _lock(self, path: str, *, wait: bool) -> Iterator[None]:
-        lock = self.root / PRIVATE / "locks" / hashlib.sha256(path.encode()).hexdigest()[:32]
+    def replacing(self, path: str) -> Iterator[Files]:
+        """Files to write the new ``path`` into, whole. When the block ends it takes the old one's place in one step.
+
+        If the block fails, or the process dies, the old one stands as it was.
+
+        Raises:
+            Busy: another process is writing it.
+        """
+        self.sweep()
+        place = self.root / PRIVATE / "staged" / _digest(path)
+        with self.claim(path):
+            try:
+                staged = LocalFiles(place)
+                for above in _documents_above(path):
+                    if self.exists(above):
+                        staged.write(above, self.read(above))
+                yield staged
+                swap(place / path, self.root / path)
+            except OSError as error:
+                raise _os_error(error, self.root / path, "replace a part of") from error
+            finally:
+                shutil.rmtree(place, ignore_errors=True)
+
+    def sweep(self) -> None:
+        for name in self.children(f"{PRIVATE}/staged"):
+            with contextlib.suppress(Busy), self._lock_named(name, name, wait=False):  # held: its writer is alive
+                shutil.rmtree(self.root / PRIVATE / "staged" / name, ignore_errors=True)
+
+    def _lock(self, path: str, *, wait: bool) -> contextlib.AbstractContextManager[None]:
+        return self._lock_named(_digest(path), path, wait=wait)
+
+    @contextlib.contextmanager
+    def _lock_named(self, name: str, path: str, *, wait: bool) -> Iterator[None]:
+        lock = self.root / PRIVATE / "locks" / name
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
             file = lock.open("wb")
@@ -141,6 +181,8 @@ class LocalFiles:
                     key=path,
                     hint="let it finish, then run again",
                 ) from None
+            except OSError as error:  # a file system without locks
+                raise _os_error(error, lock, "lock") from error
             yield
 
 
@@ -165,10 +207,21 @@ class RemoteFiles:
             raise _os_error(error, self._at(key), "read") from error
 
     def write(self, key: str, data: bytes) -> None:
-        self.fs.pipe_file(self._at(key), data)
+        try:
+            self.fs.pipe_file(self._at(key), data)
+        except OSError as error:
+            raise _os_error(error, self._at(key), "write") from error
+
+    def replace(self, key: str, data: bytes) -> None:
+        self.write(key, data)  # a put is whole or not at all
 
     def create(self, key: str, data: bytes) -> None:
-        self.fs.pipe_file(self._at(key), data, mode="create")
+        try:
+            self.fs.pipe_file(self._at(key), data, mode="create")
+        except FileExistsError:
+            raise
+        except OSError as error:
+            raise _os_error(error, self._at(key), "write") from error
 
     def exists(self, key: str) -> bool:
         return self.fs.isfile(self._at(key))
@@ -196,13 +249,25 @@ class RemoteFiles:
         """Nothing to hold on an object store: ``create`` of the commit document decides who wins."""
         yield
 
+    @contextlib.contextmanager
+    def replacing(self, path: str) -> Iterator[Files]:
+        """Nothing can be exchanged on an object store: the old one goes first, its document before all else."""
+        self.delete(f"{path}/zarr.json")
+        self.delete(path)
+        yield self
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def sweep(self) -> None:
+        """Nothing is put aside."""
+
+
+def _digest(path: str) -> str:
+    """A file name for the path of a record."""
+    return hashlib.sha256(path.encode()).hexdigest()[:32]
+
+
+def _documents_above(path: str) -> list[str]:
+    parts = path.split("/")
+    return ["/".join([*parts[:depth], "zarr.json"]) for depth in range(1, len(parts))]
 
 
 def _os_error(error: OSError, path: object, verb: str) -> MirrorError:
