@@ -141,6 +141,14 @@ def test_claimed_work_is_refused_to_others_until_the_holder_is_gone(tmp_path: Pa
         pass
 
 
+def test_a_writer_stopped_in_its_rename_holds_nobody_up_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = create_store(tmp_path / "s")
+    monkeypatch.setattr("mirror_data.store.files.RENAME_SECONDS", 0.05)
+    with store.files.claim("slides/zarr.json"), pytest.raises(Busy):  # the lock of that rename
+        write_slide(store, Slide("A", "P"))
+    write_slide(store, Slide("A", "P"))
+
+
 def test_a_read_only_store_says_so_and_stays_readable(tmp_path: Path):
     if os.geteuid() == 0:
         pytest.skip("root writes everywhere")

@@ -12,18 +12,23 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from mirror_data.errors import Busy, MirrorError, StoreError
 from mirror_data.store.schema import PRIVATE
+
+PATIENCE_SECONDS = 0.5  # the workers of a process that was killed a moment ago still hold their locks
+RENAME_SECONDS = 30.0  # another's rename takes milliseconds, unless it was stopped just then
 
 
 class Files(Protocol):
     """Keys and bytes of one store."""
 
     url: str
+    shared: bool  # other processes see it too
 
     def read(self, key: str) -> bytes: ...  # raises KeyError
     def write(self, key: str, data: bytes) -> None: ...  # durable on return
@@ -49,6 +54,7 @@ class LocalFiles:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.url = str(root)
+        self.shared = True
 
     def read(self, key: str) -> bytes:
         try:
@@ -72,7 +78,7 @@ class LocalFiles:
     def create(self, key: str, data: bytes) -> None:
         path = self.root / key
         temporary = path.with_name(path.name + ".new")
-        with self._lock(key, wait=True):
+        with self._lock(key, RENAME_SECONDS):
             if path.exists():
                 raise FileExistsError(key)
             self.write(f"{key}.new", data)
@@ -119,11 +125,11 @@ class LocalFiles:
         Raises:
             Busy: another process holds it.
         """
-        with self._lock(path, wait=False):
+        with self._lock(path, PATIENCE_SECONDS):
             yield
 
     @contextlib.contextmanager
-    def _lock(self, path: str, *, wait: bool) -> Iterator[None]:
+    def _lock(self, path: str, seconds: float) -> Iterator[None]:
         lock = self.root / PRIVATE / "locks" / hashlib.sha256(path.encode()).hexdigest()[:32]
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
@@ -131,16 +137,14 @@ class LocalFiles:
         except OSError as error:
             raise _os_error(error, lock, "write") from error
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
+            if not _locked(file, seconds):
                 raise Busy(
                     "BUSY",
                     "another process is writing this item",
                     file=self.url,
                     key=path,
                     hint="let it finish, then run again",
-                ) from None
+                )
             yield
 
 
@@ -152,6 +156,7 @@ class RemoteFiles:
 
         self.url = url.rstrip("/")
         self.fs, self.base = fsspec.core.url_to_fs(self.url)
+        self.shared = not self.url.startswith("memory://")
 
     def _at(self, key: str) -> str:
         return f"{self.base}/{key}" if key else self.base
@@ -195,6 +200,19 @@ class RemoteFiles:
     def claim(self, path: str) -> Iterator[None]:
         """Nothing to hold on an object store: ``create`` of the commit document decides who wins."""
         yield
+
+
+def _locked(file: IO[bytes], seconds: float) -> bool:
+    """Take the lock of an open file, if it becomes free in time."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
 
 
 def _sync_folder(folder: Path) -> None:
