@@ -89,6 +89,7 @@ def test_a_record_without_its_document_does_not_exist_and_is_swept(tmp_path: Pat
     assert store.keys("slides") == []
     with pytest.raises(StoreError, match="INCOMPLETE"):
         read_slide(store, "A")
+    assert {finding.code for finding in check(store).findings} == {"STRAY"}  # not damage
     write_slide(store, Slide("A", "P"))  # the stray mask of the dead writer goes
     assert store.files.keys("slides/A") == ["slides/A/zarr.json"]
 

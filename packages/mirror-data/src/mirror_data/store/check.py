@@ -40,19 +40,22 @@ def check(store: Store, progress: Callable[[int, int], None] = lambda done, tota
     owned: set[str] = set()
     findings: list[Finding] = []
     seen = {rule.DOCUMENT}
+    parents = {""}  # groups that have a document
     for path in sorted(groups - {""}, key=lambda path: path.split("/")):  # a record before what it holds
-        if f"{path}/{rule.DOCUMENT}" in owned:
+        key = f"{path}/{rule.DOCUMENT}"
+        if key in owned:
             continue  # an array or subgroup of a record, verified with it
-        raw = store.files.read(f"{path}/{rule.DOCUMENT}")
-        seen.add(f"{path}/{rule.DOCUMENT}")
-        if raw == rule.CONTAINER:
-            continue
+        raw = store.files.read(key)
         try:
-            documents[path] = rule.parse_document(store.files, path, raw)
+            if raw != rule.CONTAINER:
+                documents[path] = rule.parse_document(store.files, path, raw)
+                owned |= {f"{path}/{key}" for key in documents[path].keys}
         except StoreError as error:
-            findings.append(Finding(error.code, f"{path}/{rule.DOCUMENT}", error.message))
-            continue
-        owned |= {f"{path}/{key}" for key in documents[path].keys}
+            if path.rpartition("/")[0] not in parents:
+                continue  # an array of a record that was never committed: stray
+            findings.append(Finding(error.code, key, error.message))
+        parents.add(path)
+        seen.add(key)
     for path, document in documents.items():
         for key in document.keys:
             seen.add(f"{path}/{key}")
