@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from mirror_data.errors import BadInput, Interrupted, MirrorError
+from mirror_data.errors import BadInput, Interrupted, MirrorError, StoreError
 from mirror_data.workers import Hands, Here, Tell, Workers
 
 Job = TypeVar("Job")
@@ -117,6 +117,8 @@ def _attempt(unit: Callable[[Job], Outcome], job: Job, name: str) -> Result[Outc
         raise
     except MirrorError as error:
         detail = f"{error.message}" + (f" (got {error.got})" if error.got else "")
+        if isinstance(error, StoreError) and error.file:
+            detail += f" ({error.file})"  # which disk is full
         failure = Failure(name, error.code, detail, error.hint or "see the documentation")
         return Result(name, None, failure, error.exit, error)
     except MemoryError:
