@@ -70,8 +70,13 @@ class Store:
 
 
 def create_store(url: str | os.PathLike) -> Store:
-    """Open the store at ``url``, making an empty one if there is none."""
+    """Open the store at ``url`` to write to it, making an empty one if there is none.
+
+    Raises:
+        StoreError: as `open_store`; ``READ_ONLY``, ``DISK_FULL``.
+    """
     files = open_files(url)
+    files.require_writable()
     if not files.exists(rule.DOCUMENT):
         with contextlib.suppress(FileExistsError):  # another process made it a moment ago
             files.create(rule.DOCUMENT, rule.root_document())

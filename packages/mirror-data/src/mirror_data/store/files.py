@@ -38,6 +38,7 @@ class Files(Protocol):
     def children(self, prefix: str) -> list[str]: ...  # names one level below prefix, sorted
     def delete(self, prefix: str) -> None: ...  # a key or everything below it
     def claim(self, path: str) -> contextlib.AbstractContextManager[None]: ...  # raises Busy
+    def require_writable(self) -> None: ...  # to be asked before work that would be in vain
 
 
 def open_files(url: str | os.PathLike) -> Files:
@@ -128,6 +129,10 @@ class LocalFiles:
         with self._lock(path, PATIENCE_SECONDS):
             yield
 
+    def require_writable(self) -> None:
+        if self.root.exists() and not os.access(self.root, os.W_OK):
+            raise _os_error(OSError(errno.EROFS, "it is read-only here"), self.root, "write")
+
     @contextlib.contextmanager
     def _lock(self, path: str, seconds: float) -> Iterator[None]:
         lock = self.root / PRIVATE / "locks" / hashlib.sha256(path.encode()).hexdigest()[:32]
@@ -200,6 +205,9 @@ class RemoteFiles:
     def claim(self, path: str) -> Iterator[None]:
         """Nothing to hold on an object store: ``create`` of the commit document decides who wins."""
         yield
+
+    def require_writable(self) -> None:
+        """An object store tells with the first write."""
 
 
 def _locked(file: IO[bytes], seconds: float) -> bool:
