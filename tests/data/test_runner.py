@@ -120,6 +120,22 @@ def test_threads_give_the_same_results_in_order():
     assert (results[3].failure.code, results[3].exit) == ("ODD", 2)
 
 
+BARE_PROGRAM = """
+import threading, time
+from mirror_data.runner import run_units
+
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()  # so that workers are not forked
+print([result.outcome for result in run_units(abs, [-1, -2], name=str, workers=2)])
+"""
+
+
+def test_a_script_without_a_guard_is_run_once(tmp_path: Path):
+    program = tmp_path / "program.py"
+    program.write_text(BARE_PROGRAM)
+    ended = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "[1, 2]\n"), ended.stderr
+
+
 SLOW_PROGRAM = """
 import os, sys, time
 from pathlib import Path

@@ -14,8 +14,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 Tell = Callable[[Any], None]
@@ -119,7 +120,8 @@ class Workers(Hands):
                 return worker
             except OSError:
                 worker.end()
-        worker = _Worker()
+        with contextlib.nullcontext() if _from_main(work, job) else _without_main():
+            worker = _Worker()
         worker.link.send((work, job))
         return worker
 
@@ -167,6 +169,23 @@ def _with_news(busy: Collection[_Worker]) -> list[_Worker]:
     """Workers that sent something or died."""
     ready = set(wait([*(worker.link for worker in busy), *(worker.process.sentinel for worker in busy)]))
     return [worker for worker in busy if worker.link in ready or worker.process.sentinel in ready]
+
+
+def _from_main(*parts: Any) -> bool:
+    """Whether a process that gets these must have run the user's script too, for something in them is from it."""
+    return b"__main__" in bytes(ForkingPickler.dumps(parts))
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """A process started meanwhile does not run the user's script again, which may have no guard against that."""
+    main: Any = sys.modules["__main__"]
+    hidden = {name: main.__dict__.pop(name) for name in ("__spec__", "__file__") if name in main.__dict__}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        main.__dict__.update(hidden)
 
 
 def _may_fork() -> bool:
