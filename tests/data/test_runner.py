@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import faulthandler
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from mirror_data.errors import BadInput, Interrupted, StoreError
 from mirror_data.runner import Failure, run_threads, run_units
+from mirror_data.workers import Here, Workers
 
 
 def square(number: int) -> int:
@@ -22,7 +26,14 @@ def square(number: int) -> int:
 
 def crash_on_two(number: int) -> int:
     if number == 2:
+        faulthandler.disable()  # pytest's would tell of it at length
         os.kill(os.getpid(), signal.SIGSEGV)
+    return number
+
+
+def tell_twice(number: int, tell: Callable[[int], None]) -> int:
+    tell(number)
+    tell(number)
     return number
 
 
@@ -39,11 +50,32 @@ def test_outcomes_come_in_order_and_failures_cost_one_item(workers):
     assert results[5].failure.code == "INTERNAL"
 
 
-def test_a_worker_that_dies_costs_one_item():
-    results = run_units(crash_on_two, range(5), name=str, workers=2)
-    assert [result.outcome for result in results] == [0, 1, None, 3, 4]
-    assert results[2].failure is not None
-    assert results[2].failure.code == "CRASHED"
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_dies_costs_one_item(workers):
+    with Workers(workers) as hands:
+        results = run_units(crash_on_two, range(5), name=str, workers=hands)
+        assert [result.outcome for result in results] == [0, 1, None, 3, 4]
+        assert results[2].failure is not None
+        assert results[2].failure.code == "CRASHED"
+        assert "SIGSEGV" in results[2].failure.reason
+        again = run_units(square, range(3), name=str, workers=hands)  # the same processes go on
+    assert [result.outcome for result in again] == [0, 1, 4]
+
+
+@pytest.mark.parametrize("hands", [Here, lambda: Workers(1), lambda: Workers(2)])
+def test_what_units_tell_is_heard(hands):
+    heard: list[int] = []
+    with hands() as open_hands:
+        results = run_units(tell_twice, range(4), name=str, workers=open_hands, told=heard.append)
+    assert [result.outcome for result in results] == [0, 1, 2, 3]
+    assert sorted(heard) == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
+def test_what_a_worker_raises_is_raised_and_the_others_end():
+    hands = Workers(2)
+    with pytest.raises(Interrupted), hands:
+        run_units(stop, range(3), name=str, workers=hands)
+    assert not multiprocessing.active_children()
 
 
 def test_an_interrupt_is_not_a_failure_of_the_item():
@@ -84,6 +116,22 @@ def test_threads_give_the_same_results_in_order():
     assert heard == ["0", "1", "2", "3", "4", "5"]
     assert results[3].failure is not None
     assert (results[3].failure.code, results[3].exit) == ("ODD", 2)
+
+
+BARE_PROGRAM = """
+import threading, time
+from mirror_data.runner import run_units
+
+threading.Thread(target=time.sleep, args=(60,), daemon=True).start()  # so that workers are not forked
+print([result.outcome for result in run_units(abs, [-1, -2], name=str, workers=2)])
+"""
+
+
+def test_a_script_without_a_guard_is_run_once(tmp_path: Path):
+    program = tmp_path / "program.py"
+    program.write_text(BARE_PROGRAM)
+    ended = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "[1, 2]\n"), ended.stderr
 
 
 SLOW_PROGRAM = """

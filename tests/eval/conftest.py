@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -49,11 +50,16 @@ def planted_table(patients: int = PATIENTS, seed: int = 0) -> tuple[pd.DataFrame
 
 @pytest.fixture(scope="session")
 def run_store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """See `planted_store`."""
+    return planted_store(tmp_path_factory.mktemp("eval") / "cohort.zarr")
+
+
+def planted_store(path: Path) -> Store:
     """Runs ``planted`` (embeddings), ``told`` (predictions) and ``slides`` (slides, two folds) of a four-fold split.
 
     Patients 10 to 13 have no slide, 14 to 16 no RNA, 17 neither.
     """
-    store = create_store(tmp_path_factory.mktemp("eval") / "cohort.zarr")
+    store = create_store(path)
     table, factors = planted_table()
     write_patients(store, Patients(table))
     ids = np.array(table.index)

@@ -1,4 +1,4 @@
-"""A cohort, an uninterrupted training of it, and small disks."""
+"""A cohort and an uninterrupted training of it, slides and an uninterrupted batch of them, and small disks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import pytest
 from mirror_data.cli.app import run
 from mirror_model.cli.main import cli
 
-from tests.faults.commands import differences
+from tests.data.slides.slide_cases import SlideCase, write_case
+from tests.faults.commands import differences, tree
 from tests.faults.forked import mirror_model
+from tests.faults.side_by_side import STUB, Side, side_by_side
 from tests.faults.small_training import Left, fill_store, left_by, train_words
 
 
@@ -76,3 +78,29 @@ def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
         yield SmallDisk(path)
     finally:
         subprocess.run(["umount", "-l", str(path)], check=True)
+
+
+@pytest.fixture(scope="session")
+def side(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Side]:
+    """Starts commands; see `side_by_side`."""
+    with side_by_side(tmp_path_factory.mktemp("commands")) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of five slides, S1 to S5, of four tiles each."""
+    folder = tmp_path_factory.mktemp("slides")
+    for number in range(1, 6):
+        case = SlideCase(size=(128, 128), ratios=(), aperio=False, seed=number)
+        write_case(folder / f"S{number}.tif", case)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def whole_batch(side: Side, slides: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The tree of a batch that nothing befell."""
+    store = tmp_path_factory.mktemp("whole") / "cohort.zarr"
+    ended = side.run(["mirror-data", "tile", slides, "--store", store, *STUB])
+    assert ended.code == 0, ended.err
+    return tree(store)

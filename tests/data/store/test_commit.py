@@ -89,6 +89,7 @@ def test_a_record_without_its_document_does_not_exist_and_is_swept(tmp_path: Pat
     assert store.keys("slides") == []
     with pytest.raises(StoreError, match="INCOMPLETE"):
         read_slide(store, "A")
+    assert {finding.code for finding in check(store).findings} == {"STRAY"}  # not damage
     write_slide(store, Slide("A", "P"))  # the stray mask of the dead writer goes
     assert store.files.keys("slides/A") == ["slides/A/zarr.json"]
 
@@ -139,6 +140,14 @@ def test_claimed_work_is_refused_to_others_until_the_holder_is_gone(tmp_path: Pa
     os.waitpid(child, 0)
     with store.claim("slide A"):
         pass
+
+
+def test_a_writer_stopped_in_its_rename_holds_nobody_up_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    store = create_store(tmp_path / "s")
+    monkeypatch.setattr("mirror_data.store.files.RENAME_SECONDS", 0.05)
+    with store.files.claim("slides/zarr.json"), pytest.raises(Busy):  # the lock of that rename
+        write_slide(store, Slide("A", "P"))
+    write_slide(store, Slide("A", "P"))
 
 
 def test_a_read_only_store_says_so_and_stays_readable(tmp_path: Path):

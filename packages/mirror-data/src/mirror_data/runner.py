@@ -6,17 +6,15 @@ whatever order they finished in, so results never depend on the number of worker
 
 from __future__ import annotations
 
-import itertools
-import multiprocessing
+import functools
 import os
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mirror_data.errors import BadInput, Interrupted, MirrorError, StoreError
+from mirror_data.workers import Hands, Here, Tell, Workers
 
 Job = TypeVar("Job")
 Outcome = TypeVar("Outcome")
@@ -44,38 +42,52 @@ class Result(Generic[Outcome]):
 
 
 def run_units(
-    unit: Callable[[Job], Outcome],
+    unit: Callable[..., Outcome],
     jobs: Sequence[Job],
     *,
     name: Callable[[Job], str],
-    workers: int = 1,
+    workers: int | Hands = 1,
     done: Callable[[Result[Outcome]], None] = lambda result: None,
+    told: Callable[[Any], None] | None = None,
 ) -> list[Result[Outcome]]:
     """Run ``unit`` on every job; ``done`` hears of each result as it comes.
 
-    With one worker the units run in this process. A worker that dies (a decoder's SIGSEGV, the kernel's memory killer)
-    breaks the pool: what had no answer by then is run again one at a time, each in a process of its own, so that only
-    the guilty one is lost.
+    A worker that dies (a decoder's SIGSEGV, the kernel's memory killer) costs the unit in its hands alone.
+
+    Args:
+        workers: processes; with 1 the units run in this one. Or the hands themselves (`mirror_data.workers`), which
+            stay open: ``Workers(1)`` for units that may crash.
+        told: what units tell meanwhile; they take a second argument then, which they call.
     """
-    if workers < 1:
-        raise BadInput("BAD_OPTION", "at least one worker is needed", key="--workers", got=workers)
+    if isinstance(workers, int):
+        if workers < 1:
+            raise BadInput("BAD_OPTION", "at least one worker is needed", key="--workers", got=workers)
+        with Here() if workers == 1 else Workers(workers) as hands:
+            return run_units(unit, jobs, name=name, workers=hands, done=done, told=told)
     found: dict[int, Result[Outcome]] = {}
 
     def keep(index: int, result: Result[Outcome]) -> None:
         found[index] = result
         done(result)
 
-    if workers == 1:
-        for index, job in enumerate(jobs):
-            keep(index, _attempt(unit, job, name(job)))
-    else:
-        survivors = _pooled(unit, jobs, list(range(len(jobs))), name, workers, keep)
-        for index in survivors:
-            if _pooled(unit, jobs, [index], name, 1, keep):
-                reason = "the process that worked on it died (a crash in a decoder, or out of memory)"
-                step = "look at the file with other software; run again with --workers 1 to see it alone"
-                keep(index, Result(name(jobs[index]), None, Failure(name(jobs[index]), "CRASHED", reason, step), 3))
+    def lose(index: int, ending: str) -> None:
+        keep(index, _crashed(name(jobs[index]), ending))
+
+    work = functools.partial(_work, unit, told is not None)
+    named = [(job, name(job)) for job in jobs]
+    workers.map(work, named, done=keep, died=lose, told=told or (lambda word: None))
     return [found[index] for index in range(len(jobs))]
+
+
+def _work(unit: Callable[..., Outcome], tells: bool, named: tuple[Job, str], tell: Tell) -> Result[Outcome]:
+    job, name = named
+    return _attempt((lambda job: unit(job, tell)) if tells else unit, job, name)
+
+
+def _crashed(name: str, ending: str) -> Result:
+    reason = f"the process that worked on it died ({ending}): a crash in a decoder, or out of memory"
+    step = "look at the file with other software; if memory ran out, use fewer --workers"
+    return Result(name, None, Failure(name, "CRASHED", reason, step), 3)
 
 
 def run_threads(
@@ -93,60 +105,6 @@ def run_threads(
             results.append(result)
             done(result)
     return results
-
-
-def _pooled(
-    unit: Callable[[Job], Outcome],
-    jobs: Sequence[Job],
-    indices: list[int],
-    name: Callable[[Job], str],
-    workers: int,
-    keep: Callable[[int, Result[Outcome]], None],
-) -> list[int]:
-    """Run jobs in a pool; returns those left without an answer because a worker died."""
-    waiting = iter(indices)
-    running: dict[Future, int] = {}
-    lost: list[int] = []
-    before = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
-
-        def start(count: int) -> None:
-            for index in itertools.islice(waiting, count):
-                try:
-                    running[pool.submit(_attempt, unit, jobs[index], name(jobs[index]))] = index
-                except BrokenProcessPool:
-                    lost.append(index)
-
-        start(workers)
-        try:
-            while running:
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    index = running.pop(future)
-                    try:
-                        keep(index, future.result())
-                    except BrokenProcessPool:
-                        lost.append(index)
-                if not lost:
-                    start(len(finished))
-        except BaseException:  # interrupted: tell the workers as well, so that they save what they can and stop
-            for child in set(multiprocessing.active_children()) - before:
-                child.terminate()
-            raise
-    return sorted([*lost, *waiting])
-
-
-def _end_with_parent() -> None:
-    """Let this worker end when its parent is killed: it would hold its slide, and wait for work that never comes."""
-    parent = multiprocessing.parent_process()
-
-    def follow() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=follow, name="end with parent", daemon=True).start()
 
 
 def _attempt(unit: Callable[[Job], Outcome], job: Job, name: str) -> Result[Outcome]:

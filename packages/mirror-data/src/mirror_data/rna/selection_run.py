@@ -81,10 +81,11 @@ def select_all(
     What failed is listed in ``.mirror/failures.jsonl``.
 
     Raises:
-        StoreError: ``MISSING`` if the store lacks expression, patients or the split.
+        StoreError: ``MISSING`` if the store lacks expression, patients or the split; ``READ_ONLY``.
         BadInput: ``NOT_FOUND``, ... if the cancer gene list cannot be read.
     """
     check_name(options.name, "--name")
+    store.files.require_writable()
     if options.cancer_genes is not None:
         check_file(Path(options.cancer_genes))
     folds = len(read_split(store, split).folds)

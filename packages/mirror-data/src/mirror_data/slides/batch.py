@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from mirror_data import store as stores
-from mirror_data.errors import BadInput, BadSlide, Exit
+from mirror_data.errors import BadInput, BadSlide, Exit, MirrorError
 from mirror_data.failures import list_failures
 from mirror_data.opaque import AS_THEY_ARE, Naming, veiled
 from mirror_data.progress import progress
 from mirror_data.runner import Failure, Result, run_units
-from mirror_data.slides.encoders import load_encoder
+from mirror_data.slides.encoders import EncoderSpec
 from mirror_data.slides.options import TileOptions
 from mirror_data.slides.pipeline import SlideJob, SlideOutcome, encoder_of, tile_slide
 from mirror_data.slides.reader import check_file
 from mirror_data.slides.regions import check_place
 from mirror_data.slides.sources import Sources, find_slides, read_slides_table
+from mirror_data.store.files import open_files
 from mirror_data.versions import require_openslide
+from mirror_data.workers import Hands, Here, Workers
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,11 @@ def tile_slides(
     sources = find_slides(paths, table, naming)
     if options.regions is not None:
         check_place(options.regions.place, len(sources.slides))
-    if any(_is_file(source.path) for source in sources.slides):  # loading an encoder takes seconds
-        _check_encoder(options, workers)
-    store = stores.create_store(store_url, naming)
-    results = _run(sources, store_url, options, workers)
+    with choose_hands(store_url, workers) as hands:
+        if any(_is_file(source.path) for source in sources.slides):  # loading an encoder takes seconds
+            _check_encoder(options, workers, hands)
+        store = stores.create_store(store_url, naming)
+        results = _run(sources, store_url, options, workers, hands)
     failures = (*sources.failures, *_failures(results, sources))
     failures += tuple(one.failure for one in list_failures(store.files, failures) if one.failure is not None)
     outcomes = tuple(result.outcome for result in results if result.outcome is not None)
@@ -101,13 +103,23 @@ def _is_file(path: Path) -> bool:
     return True
 
 
-def _check_encoder(options: TileOptions, workers: int) -> None:
-    """Refuse an encoder that cannot be loaded before any slide is touched; with one worker it stays loaded."""
-    spec = options.encoder
-    if workers == 1:
-        encoder_of(spec, 1)
-    else:
-        load_encoder(spec.name, spec.weights, spec.precision, "cpu")
+def choose_hands(store_url: str, workers: int) -> Hands:
+    """Who works: always other processes, for a decoder may crash on a slide; but what is in memory is in this one."""
+    return Workers(workers) if open_files(store_url).shared else Here()
+
+
+def _check_encoder(options: TileOptions, workers: int, hands: Hands) -> None:
+    """Refuse an encoder that cannot be loaded before any slide is touched; in the process that did it stays loaded."""
+    name = options.encoder.name
+    [found] = run_units(_load, [(options.encoder, workers)], name=lambda job: name, workers=hands)
+    if found.failure is not None:
+        kind = MirrorError if found.exit == Exit.DEFECT else BadInput
+        failure = found.failure
+        raise found.error or kind(failure.code, failure.reason, key=f"--encoder {name}", hint=failure.next_step)
+
+
+def _load(job: tuple[EncoderSpec, int]) -> None:
+    encoder_of(*job)
 
 
 def _check_apart(slides: Sequence[Path], store_url: str) -> None:
@@ -128,7 +140,9 @@ def _check_apart(slides: Sequence[Path], store_url: str) -> None:
             )
 
 
-def _run(sources: Sources, store_url: str, options: TileOptions, workers: int) -> list[Result[SlideOutcome]]:
+def _run(
+    sources: Sources, store_url: str, options: TileOptions, workers: int, hands: Hands
+) -> list[Result[SlideOutcome]]:
     jobs = [SlideJob(source, store_url, options, workers) for source in sources.slides]
     started = time.monotonic()
     tiles = 0
@@ -139,16 +153,12 @@ def _run(sources: Sources, store_url: str, options: TileOptions, workers: int) -
             tiles += count
             bar.advance(0, _rate(tiles, started))
 
-        def finished(result: Result[SlideOutcome]) -> None:
-            nonlocal tiles
-            if workers > 1 and result.outcome is not None and not result.outcome.skipped:
-                tiles += result.outcome.tiles
+        def finished(_result: Result[SlideOutcome]) -> None:
             bar.advance(1, _rate(tiles, started))
 
-        unit: Callable[[SlideJob], SlideOutcome] = tile_slide
-        if workers == 1:
-            unit = functools.partial(tile_slide, report=encoded)  # batches can be told of only within one process
-        return run_units(unit, jobs, name=lambda job: job.source.slide_id, workers=workers, done=finished)
+        return run_units(
+            tile_slide, jobs, name=lambda job: job.source.slide_id, workers=hands, done=finished, told=encoded
+        )
 
 
 def _failures(results: Sequence[Result[SlideOutcome]], sources: Sources) -> Iterator[Failure]:

@@ -84,9 +84,10 @@ def create_store(url: str | os.PathLike, naming: Naming = AS_THEY_ARE) -> Store:
     """Open the store at ``url`` to add to it, making an empty one if there is none.
 
     Raises:
-        StoreError: as `open_store`.
+        StoreError: as `open_store`; ``READ_ONLY``, ``DISK_FULL``.
     """
     files = open_files(url)
+    files.require_writable()
     if not files.exists(rule.DOCUMENT):
         with contextlib.suppress(FileExistsError):  # another process made it a moment ago
             files.create(rule.DOCUMENT, rule.root_document(naming.fingerprint))

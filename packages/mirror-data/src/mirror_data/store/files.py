@@ -12,9 +12,10 @@ import fcntl
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from mirror_data.errors import Busy, MirrorError, StoreError
 from mirror_data.store.schema import PRIVATE
@@ -22,11 +23,15 @@ from mirror_data.store.swap import swap, sync_folder
 
 NEW = ".new"  # ends the name of a file that is not whole yet; one that a killed writer left is written over
 
+PATIENCE_SECONDS = 0.5  # the workers of a process that was killed a moment ago still hold their locks
+RENAME_SECONDS = 30.0  # another's rename takes milliseconds, unless it was stopped just then
+
 
 class Files(Protocol):
     """Keys and bytes of one store."""
 
     url: str
+    shared: bool  # other processes see it too
 
     def read(self, key: str) -> bytes: ...  # raises KeyError
     def write(self, key: str, data: bytes) -> None: ...  # durable on return
@@ -39,6 +44,7 @@ class Files(Protocol):
     def claim(self, path: str) -> contextlib.AbstractContextManager[None]: ...  # raises Busy
     def replacing(self, path: str) -> contextlib.AbstractContextManager[Files]: ...  # where to write the new `path`
     def sweep(self) -> None: ...  # remove what writers that were killed while replacing had put aside
+    def require_writable(self) -> None: ...  # to be asked before work that would be in vain
 
 
 def open_files(url: str | os.PathLike) -> Files:
@@ -55,6 +61,7 @@ class LocalFiles:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.url = str(root)
+        self.shared = True
 
     def read(self, key: str) -> bytes:
         try:
@@ -86,7 +93,7 @@ class LocalFiles:
             raise _os_error(error, path, "write") from error
 
     def create(self, key: str, data: bytes) -> None:
-        with self._lock(key, wait=True):
+        with self._lock(key, RENAME_SECONDS):
             if (self.root / key).exists():
                 raise FileExistsError(key)
             self.replace(key, data)
@@ -127,8 +134,12 @@ class LocalFiles:
         Raises:
             Busy: another process holds it.
         """
-        with self._lock(path, wait=False):
+        with self._lock(path, PATIENCE_SECONDS):
             yield
+
+    def require_writable(self) -> None:
+        if self.root.exists() and not os.access(self.root, os.W_OK):
+            raise _os_error(OSError(errno.EROFS, "it is read-only here"), self.root, "write")
 
     @contextlib.contextmanager
     def replacing(self, path: str) -> Iterator[Files]:
@@ -156,14 +167,14 @@ class LocalFiles:
 
     def sweep(self) -> None:
         for name in self.children(f"{PRIVATE}/staged"):
-            with contextlib.suppress(Busy), self._lock_named(name, name, wait=False):  # held: its writer is alive
+            with contextlib.suppress(Busy), self._lock_named(name, name, 0.0):  # held: its writer is alive
                 shutil.rmtree(self.root / PRIVATE / "staged" / name, ignore_errors=True)
 
-    def _lock(self, path: str, *, wait: bool) -> contextlib.AbstractContextManager[None]:
-        return self._lock_named(_digest(path), path, wait=wait)
+    def _lock(self, path: str, seconds: float) -> contextlib.AbstractContextManager[None]:
+        return self._lock_named(_digest(path), path, seconds)
 
     @contextlib.contextmanager
-    def _lock_named(self, name: str, path: str, *, wait: bool) -> Iterator[None]:
+    def _lock_named(self, name: str, path: str, seconds: float) -> Iterator[None]:
         lock = self.root / PRIVATE / "locks" / name
         try:
             lock.parent.mkdir(parents=True, exist_ok=True)
@@ -172,17 +183,12 @@ class LocalFiles:
             raise _os_error(error, lock, "write") from error
         with file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                raise Busy(
-                    "BUSY",
-                    "another process is writing this item",
-                    file=self.url,
-                    key=path,
-                    hint="let it finish, then run again",
-                ) from None
+                free = _locked(file, seconds)
             except OSError as error:  # a file system without locks
                 raise _os_error(error, lock, "lock") from error
+            if not free:
+                message, hint = "another process is writing this item", "let it finish, then run again"
+                raise Busy("BUSY", message, file=self.url, key=path, hint=hint)
             yield
 
 
@@ -194,6 +200,7 @@ class RemoteFiles:
 
         self.url = url.rstrip("/")
         self.fs, self.base = fsspec.core.url_to_fs(self.url)
+        self.shared = not self.url.startswith("memory://")
 
     def _at(self, key: str) -> str:
         return f"{self.base}/{key}" if key else self.base
@@ -258,6 +265,22 @@ class RemoteFiles:
 
     def sweep(self) -> None:
         """Nothing is put aside."""
+
+    def require_writable(self) -> None:
+        """An object store tells with the first write."""
+
+
+def _locked(file: IO[bytes], seconds: float) -> bool:
+    """Take the lock of an open file, if it becomes free in time."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.01)
 
 
 def _digest(path: str) -> str:
