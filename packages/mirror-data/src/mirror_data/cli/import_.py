@@ -100,9 +100,9 @@ def _run(
     from dataclasses import asdict
 
     from mirror_data.exchange.bags import import_bags
-    from mirror_data.store import create_store
+    from mirror_data.store import begin_store
 
-    results = import_bags(create_store(store_url), sources, read, options, slides_table=slides_table)
+    results = import_bags(begin_store(store_url), sources, read, options, slides_table=slides_table)
     done = [result.outcome for result in results if result.outcome]
     failed = [result.failure for result in results if result.failure]
     rows = sorted(one.rows for one in done)

@@ -47,7 +47,7 @@ def command(
     from mirror_data.cohort.add import add_outcomes
     from mirror_data.cohort.columns import OutcomeOptions
     from mirror_data.cohort.outcome_report import outcome_report
-    from mirror_data.store import create_store
+    from mirror_data.store import begin_store
 
     options = OutcomeOptions(
         patient_column=patient_column,
@@ -60,7 +60,7 @@ def command(
         subtypes=_words(subtypes) or (),
         covariates=_words(covariates),
     )
-    found = add_outcomes(create_store(store_url), tables, options, patients=patients, overwrite=overwrite)
+    found = add_outcomes(begin_store(store_url), tables, options, patients=patients, overwrite=overwrite)
     report = outcome_report(found)
     tell(report.as_json(), as_json, report.lines())
 

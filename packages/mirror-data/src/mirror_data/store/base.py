@@ -26,7 +26,7 @@ Parents = Mapping[str, str]
 
 
 class Store:
-    """One cohort. Make it with `create_store` or `open_store`."""
+    """One cohort. Make it with `create_store`, `begin_store` or `open_store`."""
 
     def __init__(self, files: Files) -> None:
         self.files = files
@@ -76,6 +76,16 @@ def create_store(url: str | os.PathLike) -> Store:
         with contextlib.suppress(FileExistsError):  # another process made it a moment ago
             files.create(rule.DOCUMENT, rule.root_document())
     return open_store(url)
+
+
+def begin_store(url: str | os.PathLike) -> Store:
+    """The store at ``url``; if there is none, one that its first record makes, so that bad input leaves nothing.
+
+    Raises:
+        StoreError: as `open_store`.
+    """
+    files = open_files(url)
+    return open_store(url) if files.exists(rule.DOCUMENT) else Store(files)
 
 
 def open_store(url: str | os.PathLike) -> Store:

@@ -136,8 +136,11 @@ def _identity(attributes: Mapping[str, Any], body: Mapping[str, Any]) -> str:
 
 
 def _ensure_containers(files: Files, path: str) -> None:
-    """Give every group above a record its document, so that any zarr reader can walk down to it."""
+    """Give the store and every group above a record its document, so that any zarr reader can walk down to it."""
     parts = path.split("/")[:-1]
+    if not files.exists(DOCUMENT):
+        with contextlib.suppress(FileExistsError):
+            files.create(DOCUMENT, root_document())
     for depth in range(1, len(parts) + 1):
         above = "/".join(parts[:depth])
         document = f"{above}/{DOCUMENT}"

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from mirror_data.errors import Busy, MirrorError, StoreError
+from mirror_data.errors import BadInput, Busy, MirrorError, StoreError
 from mirror_data.store.schema import PRIVATE
 
 
@@ -151,7 +151,10 @@ class RemoteFiles:
         import fsspec
 
         self.url = url.rstrip("/")
-        self.fs, self.base = fsspec.core.url_to_fs(self.url)
+        try:
+            self.fs, self.base = fsspec.core.url_to_fs(self.url)
+        except (ValueError, ImportError) as error:
+            raise BadInput("BAD_OPTION", f"no such kind of store: {error}", key="--store", got=url) from None
 
     def _at(self, key: str) -> str:
         return f"{self.base}/{key}" if key else self.base
