@@ -19,6 +19,7 @@ import torch
 from mirror_data.errors import BadInput
 from mirror_data.progress import progress
 from mirror_data.store import Store, open_store, read_split
+from mirror_data.whole import write_whole
 from torch import Tensor
 
 from mirror_model.batches import Bags, PatientData, size_groups
@@ -178,12 +179,7 @@ def write_table(table: pd.DataFrame, file: Path) -> None:
     safe = table.copy()
     for name in safe.select_dtypes("object"):
         safe[name] = [f"'{text}" if text.startswith(("=", "+", "-", "@")) else text for text in safe[name]]
-    temporary = file.with_name(file.name + ".new")
-    try:
-        safe.to_csv(temporary, index=False, lineterminator="\n")
-        temporary.replace(file)
-    except OSError as error:
-        raise BadInput("UNWRITABLE", f"the table cannot be written: {error.strerror}", file=file) from None
+    write_whole(file, safe.to_csv(index=False, lineterminator="\n").encode(), "table")
 
 
 def described(found: GeneAttribution, table: pd.DataFrame, file: Path, most: int = 5) -> list[str]:

@@ -20,7 +20,7 @@ from typing import Literal
 
 import torch
 from mirror_data.errors import BadInput, StoreError
-from pydantic import Field, ValidationError
+from pydantic import Field
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -126,7 +126,9 @@ class CheckpointFolder:
             return CheckpointDocument.model_validate(values)
         except FileNotFoundError:
             return None
-        except (ValueError, KeyError, TypeError, ValidationError):
+        except OSError as error:
+            raise _corrupt(file, f"a file of the checkpoint cannot be read: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise _corrupt(file, "the checkpoint's JSON cannot be read") from None
 
     def load(self, kind: Kind) -> Saved | None:
