@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from tests.faults.corpus.cases import TABLE_SECONDS, Bench, Case
 
 RISKS = "fold,patient_id,risk,time,event\n0,A,0.9,10,1\n0,B,0.5,20,1\n1,C,0.1,30,0\n1,D,-0.2,5.5,1\n"
+OTHERS = "fold,patient_id,risk,time,event\n0,E,0.9,10,1\n0,F,0.5,20,1\n1,G,0.1,30,0\n1,H,-0.2,5.5,1\n"
 CLASSES = "fold,patient_id,label,prob_x,prob_y\n0,A,x,0.9,0.1\n0,B,y,0.4,0.6\n1,C,x,0.5,0.5\n1,D,y,0.25,0.75\n"
 
 
@@ -110,7 +111,7 @@ RUNS = (
     _of("compare", "one run", "BAD_OPTION", ["two"], "r", "--task", "subtype"),
     _of("compare", "with an unknown run", "MISSING", ["never"], "r:slide", "never", "--task", "subtype"),
     _of("compare", "without a task", "BAD_OPTION", ["--task"], "r:slide", "r:rna"),
-    _compared("of different patients", "A", "Z", "MISMATCH"),
+    _compared("of different patients", RISKS, OTHERS, "NO_OVERLAP", "patients"),
     _compared("of different folds", "\n1,", "\n2,", "MISMATCH"),
     _compared("of different outcomes", "30,0", "30,1", "MISMATCH"),
     _audited("of folds of True and False", ",train,val\n0,True,False\n", "BAD_COLUMN", "ids"),

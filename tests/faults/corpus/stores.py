@@ -114,11 +114,11 @@ STORES = (
     ),
     Case(
         "store with a flipped bag",
-        _after("mirror-model", TRAIN, lambda s: flip(_features(s), 40)),
+        _after("mirror-model", EMBED, lambda s: flip(_features(s), 40)),
         "CORRUPT_STORE",
         ("slides/P00-0",),
     ),
-    Case("store with features of two widths", _after("mirror-model", TRAIN, _wider), "MISMATCH", ("P00-0",)),
+    Case("store with features of two widths", _after("mirror-model", TRAIN, _wider), "MISMATCH", ("[12, 24]",)),
     Case("store that is a file", lambda b: ["mirror-data", "info", "--store", b.file("s.zarr", "x")], "NOT_A_STORE"),
     Case("store that is a plain folder", lambda b: ["mirror-data", "info", "--store", b.folder], "NOT_A_STORE"),
     Case(
