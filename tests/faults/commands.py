@@ -45,12 +45,14 @@ def run(words: Sequence[object], extra: Mapping[str, str] | None = None, limit: 
 
 
 def tree(folder: Path) -> dict[str, str]:
-    """Every file below a folder but the private ones: relative path to SHA-256."""
+    """Every regular file below a folder but the private ones: relative path to SHA-256."""
     found = {}
     for place, names, files in os.walk(folder):
         names[:] = sorted(name for name in names if name != PRIVATE)
         for name in sorted(files):
             path = Path(place) / name
+            if not path.is_file():  # a pipe would wait for a writer
+                continue
             found[path.relative_to(folder).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 

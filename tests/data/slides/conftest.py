@@ -91,28 +91,30 @@ def tissue() -> np.ndarray:
     return tissue_pixels()
 
 
+def find_tag(path: Path, page: int, tag: int) -> int:
+    """Where the 12 bytes of a tag's entry stand in a classic little-endian TIFF."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        return file.pages[page].tags[tag].offset  # type: ignore[union-attr]
+
+
 @pytest.fixture
 def tag_offset() -> Callable[[Path, int, int], int]:
-    """Where the 12 bytes of a tag's entry stand in a classic little-endian TIFF: ``tag_offset(path, page, tag)``."""
+    """``tag_offset(path, page, tag)``; see `find_tag`."""
+    return find_tag
 
-    def find(path: Path, page: int, tag: int) -> int:
-        import tifffile
 
-        with tifffile.TiffFile(path) as file:
-            return file.pages[page].tags[tag].offset  # type: ignore[union-attr]
-
-    return find
+def patch(path: Path, offset: int, data: bytes) -> None:
+    """Overwrite bytes of a file in place."""
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(data)
 
 
 @pytest.fixture
 def patch_file() -> Callable[[Path, int, bytes], None]:
-    """Overwrite bytes of a file in place."""
-
-    def patch(path: Path, offset: int, data: bytes) -> None:
-        with path.open("r+b") as file:
-            file.seek(offset)
-            file.write(data)
-
+    """``patch_file(path, offset, data)``; see `patch`."""
     return patch
 
 
@@ -178,14 +180,15 @@ def ifd_offsets(path: Path) -> Sequence[int]:
         return [page.offset for page in file.pages]  # type: ignore[union-attr]
 
 
-@pytest.fixture
-def make_loop(patch_file: Callable[[Path, int, bytes], None]) -> Callable[[Path], None]:
+def loop(path: Path) -> None:
     """Let the last directory of a classic TIFF point back at the first."""
+    offsets = ifd_offsets(path)
+    data = path.read_bytes()
+    entries = struct.unpack("<H", data[offsets[-1] : offsets[-1] + 2])[0]
+    patch(path, offsets[-1] + 2 + 12 * entries, struct.pack("<I", offsets[0]))
 
-    def loop(path: Path) -> None:
-        offsets = ifd_offsets(path)
-        data = path.read_bytes()
-        entries = struct.unpack("<H", data[offsets[-1] : offsets[-1] + 2])[0]
-        patch_file(path, offsets[-1] + 2 + 12 * entries, struct.pack("<I", offsets[0]))
 
+@pytest.fixture
+def make_loop() -> Callable[[Path], None]:
+    """``make_loop(path)``; see `loop`."""
     return loop

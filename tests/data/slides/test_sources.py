@@ -96,7 +96,7 @@ def test_read_table(tmp_path):
     [
         (b"name,mpp\na,0.5\n", "MISSING_COLUMN"),
         (b"slide,mpp\n", "EMPTY"),
-        (b"", "MISSING_COLUMN"),
+        (b"", "EMPTY"),
         (b"slide,mpp\na,0\n", "BAD_VALUE"),
         (b"slide,mpp\na,half\n", "BAD_VALUE"),
         (b"slide,mpp\n,0.5\n", "BAD_VALUE"),

@@ -42,6 +42,17 @@ def write_whole(path: Path, data: bytes, what: str = "file") -> None:
         file.write(data)
 
 
+def check_folder(path: str | Path) -> None:
+    """Refuse a file to write whose folder is missing, before the work is done.
+
+    Raises:
+        BadInput: ``NOT_FOUND``.
+    """
+    if not Path(path).absolute().parent.is_dir():
+        hint = "create it first"
+        raise BadInput("NOT_FOUND", "the folder to write to does not exist", file=Path(path).parent, hint=hint)
+
+
 def unwritable(path: Path, error: OSError, what: str = "file") -> BadInput:
     """The error of a place that cannot be written to."""
     message = f"the {what} cannot be written: {error.strerror}"

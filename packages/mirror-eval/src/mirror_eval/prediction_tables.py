@@ -16,7 +16,7 @@ from mirror_data.cohort.columns import OutcomeNames, find
 from mirror_data.errors import BadInput, some
 from mirror_data.spreadsheet import csv_text
 from mirror_data.tables import open_table, read_strings
-from mirror_data.whole import write_whole
+from mirror_data.whole import check_folder, write_whole
 
 
 @dataclass(frozen=True)
@@ -129,14 +129,12 @@ def read_classes(path: str | Path, by: Sequence[str] = ()) -> ClassTable:
 
 def fold_order(fold: str) -> tuple[int, str]:
     """Sorts folds by number where they are numbers, else by name, after those."""
-    return (int(fold), fold) if fold.isdigit() else (1 << 30, fold)
+    return (int(fold), fold) if is_number(fold) else (1 << 30, fold)
 
 
-def check_folder(path: str | Path) -> None:
-    """Refuse a file to write whose folder is missing, before the work is done."""
-    if not Path(path).absolute().parent.is_dir():
-        hint = "create it first"
-        raise BadInput("NOT_FOUND", "the folder to write to does not exist", file=Path(path).parent, hint=hint)
+def is_number(fold: str) -> bool:
+    """Whether a fold is named by its number."""
+    return fold.isascii() and fold.isdigit() and len(fold) < 10
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> Path:

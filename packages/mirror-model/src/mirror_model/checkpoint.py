@@ -22,7 +22,7 @@ from typing import Literal
 import torch
 from mirror_data.errors import BadInput, StoreError
 from mirror_data.sealed import seal, unseal
-from pydantic import Field, ValidationError
+from pydantic import Field
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -137,7 +137,7 @@ class CheckpointFolder:
             return None
         except OSError as error:
             raise disk_error(error, file, "read") from error
-        except (ValueError, KeyError, TypeError, ValidationError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise _corrupt(file, "the checkpoint's JSON cannot be read, or was altered") from None
 
     def load(self, kind: Kind) -> Saved | None:

@@ -108,7 +108,8 @@ def choose_folds(folds: tuple[Fold, ...], wanted: str) -> list[int]:
     """
     if wanted == "all":
         return list(range(len(folds)))
-    if not wanted.isdigit() or int(wanted) >= len(folds):
+    numbers = {str(number): number for number in range(len(folds))}
+    if wanted not in numbers:
         expected = f"all, or 0 to {len(folds) - 1}"
         raise BadInput("BAD_OPTION", "no such fold", key="--fold", expected=expected, got=wanted)
-    return [int(wanted)]
+    return [numbers[wanted]]

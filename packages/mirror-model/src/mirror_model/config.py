@@ -49,12 +49,12 @@ class OptimiserConfig(Section):
 class DataConfig(Section):
     """From patients to batches."""
 
-    tiles: int = Field(2048, ge=1, description="N, most tiles of a slide in a training step")
+    tiles: int = Field(2048, ge=1, le=2**24, description="N, most tiles of a slide in a training step")
     bag: Literal["padded", "fixed", "mean"] = Field(
         "padded", description="fixed: exactly N tiles a patient, repeated if fewer; mean: one, the mean of all tiles"
     )
     token_order: Literal["raster", "hilbert", "none"] = "raster"
-    embed_tiles: int = Field(16384, ge=1, description="most tiles of a slide in an embedding or a prediction")
+    embed_tiles: int = Field(16384, ge=1, le=2**24, description="most tiles of a slide in an embedding or a prediction")
     standardise_tiles: bool = Field(False, description="tile features to mean 0, sd 1, fitted on the training patients")
     rna_quantile: float = Field(0.005, ge=0, lt=0.5, description="genes are cut at these training quantiles; 0: no cut")
     rna_clip: float = Field(10.0, gt=0, description="largest size of a standardised value")
@@ -66,7 +66,7 @@ class RuntimeConfig(Section):
     """How the work is done on this machine. What cannot change a result is not compared when a run is resumed."""
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    threads: int = Field(1, ge=1, description="CPU threads of one fold; folds run side by side with --workers")
+    threads: int = Field(1, ge=1, le=1024, description="CPU threads of one fold; folds run side by side with --workers")
     cache_gb: float = Field(4.0, ge=0, description="tile features kept in memory by each fold; the rest is read again")
     validate_every: int = Field(1, ge=1, description="epochs between two looks at the validation part")
     micro_batch: int = Field(
@@ -219,20 +219,27 @@ def read_config(
 
 def _read_toml(file: Path, variant: str | None) -> dict[str, Any]:
     try:
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
+        values = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise BadInput("NOT_FOUND", "there is no such recipe", file=file) from None
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadInput("BAD_OPTION", "the recipe cannot be read", file=file, got=error) from None
-    variants = values.pop("variant", {})
-    found = values.get("train", values)
+    variants = _table(values.pop("variant", {}), "variant", file)
+    found = _table(values.get("train", values), "train", file)
     if variant is None:
         return found
     if variant not in variants:
         expected = f"one of {some(list(variants), 20)}" if variants else "a recipe with tables [variant.NAME]"
         message = "the recipe has no such variant"
         raise BadInput("BAD_OPTION", message, file=file, key="--variant", expected=expected, got=variant)
-    return _merged(found, variants[variant])
+    return _merged(found, _table(variants[variant], f"variant.{variant}", file))
+
+
+def _table(value: Any, key: str, file: Path) -> dict[str, Any]:
+    """A part of a recipe that must be a table."""
+    if not isinstance(value, dict):
+        raise BadInput("BAD_OPTION", "this part of a recipe is a table", file=file, key=key, expected=f"[{key}]")
+    return value
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -258,9 +265,10 @@ def _value(text: str) -> Any:
     if text.lower() in ("nan", "inf", "+inf", "-inf") or text == "":
         return text
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        found = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
+    return found["value"] if len(found) == 1 else text  # a second line would be another setting, unseen
 
 
 def option_names(config: Section, above: str = "") -> list[str]:

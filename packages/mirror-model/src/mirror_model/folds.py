@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from mirror_data.errors import Exit, MirrorError
+from mirror_data.ids import check_name
 from mirror_data.progress import progress
 from mirror_data.runner import Failure, Result, run_units, usable_cores
 from mirror_data.store import open_store
@@ -53,9 +54,10 @@ def plan_jobs(
         config: the method's settings, by default the published ones.
 
     Raises:
-        BadInput: ``BAD_OPTION``.
+        BadInput: ``BAD_OPTION``, or ``BAD_PATH`` for a run's name that is none.
         StoreError: ``NOT_A_STORE``, ``MISSING``.
     """
+    check_name(run, "--run")
     config = config or read_config(kind=config_of(method))
     chosen = choose_task(method, check_choice(method, config, genes).tasks, task)
     store = open_store(store_url)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from mirror_data.errors import BadInput
+from mirror_data.tables import check_file
 
 
 def correlation_groups(values: np.ndarray, groups: int) -> list[np.ndarray]:
@@ -70,12 +71,14 @@ def named_gene_sets(file: Path, symbols: Sequence[str]) -> list[GeneSet]:
     A gene may stand in several sets; a set without a gene of the cohort is left out.
 
     Raises:
-        BadInput: ``NOT_FOUND``, or ``NO_OVERLAP`` if no set holds one of the genes.
+        BadInput: ``NO_OVERLAP`` if no set holds one of the genes, ``ENCODING``, or as `mirror_data.tables.check_file`.
     """
+    check_file(file)
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput("NOT_FOUND", "the gene sets cannot be read", file=file, got=error) from None
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        message, hint = "the gene sets are not UTF-8 text", "a GMT file is wanted: name, description, symbols"
+        raise BadInput("ENCODING", message, file=file, hint=hint) from None
     column = {symbol: k for k, symbol in enumerate(symbols) if symbol}
     cells = [line.split("\t") for line in lines]
     sets = [(row[0], sorted({column[name] for name in row[2:] if name in column})) for row in cells]

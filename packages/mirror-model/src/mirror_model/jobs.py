@@ -51,11 +51,14 @@ def run_folder(store_url: str, run: str, fold: int, checkpoints: str | None = No
     """Where a fold's checkpoints lie: beside the store as ``<store without .zarr>.runs/<run>/fold_<k>``.
 
     Raises:
-        BadInput: ``BAD_OPTION`` if the store is not on this machine and no folder is given.
+        BadInput: ``BAD_OPTION`` if the store is not on this machine and no folder is given, or the folder is in it.
     """
     if checkpoints is None and "://" in store_url and not store_url.startswith("file://"):
         message = "checkpoints need a local folder when the store is not local"
         raise BadInput("BAD_OPTION", message, key="--checkpoints", got=store_url)
     local = store_url.removeprefix("file://").rstrip("/")
     base = Path(checkpoints) if checkpoints else Path(local.removesuffix(".zarr") + ".runs")
+    if checkpoints and "://" not in local and Path(local).resolve() in (base.resolve(), *base.resolve().parents):
+        message, hint = "checkpoints are no part of the store", "choose a folder outside the store"
+        raise BadInput("BAD_OPTION", message, key="--checkpoints", got=checkpoints, hint=hint)
     return base / to_key(run) / f"fold_{fold}"

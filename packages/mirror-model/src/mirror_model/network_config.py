@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-Width = Annotated[int, Field(ge=8, description="D, width of the network")]
+MOST = 2**63 - 1  # what a machine counts with
+Width = Annotated[int, Field(ge=8, le=2**16, description="D, width of the network")]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
@@ -15,11 +16,18 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @field_validator("*")
+    @classmethod
+    def _countable(cls, value: object) -> object:
+        if isinstance(value, int) and abs(value) > MOST:
+            raise ValueError("no number is this large here")
+        return value
+
 
 class SlideConfig(Section):
     """The slide encoder, alone or as a part of MIRROR."""
 
-    dim: int = Field(768, ge=8, description="D, width shared by both modalities")
+    dim: int = Field(768, ge=8, le=2**16, description="D, width shared by both modalities")
     # Slides
     slide_depth: int = Field(2, ge=0, description="attention blocks of the slide encoder; PPEG stands after the first")
     slide_heads: int = Field(8, ge=1)
@@ -72,7 +80,7 @@ class ModelConfig(SlideConfig):
     style_hidden: int = Field(512, ge=1)
     style_out: int = Field(256, ge=1)
     style_dim: int = Field(128, ge=1, description="Z")
-    prototypes: int = Field(3000, ge=2, description="K")
+    prototypes: int = Field(3000, ge=2, le=2**24, description="K")
 
     @model_validator(mode="after")
     def _rna_fits(self) -> ModelConfig:

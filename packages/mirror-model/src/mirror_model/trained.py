@@ -50,8 +50,8 @@ def trained_folds(store: Store, run: str, fold: str) -> list[int]:
         StoreError: ``MISSING``.
     """
     there = run_folds(store, run)
-    wanted = there if fold == "all" else [int(fold)] if fold.isdigit() else []
-    if not wanted or not set(wanted) <= set(there):
+    wanted = there if fold == "all" else [number for number in there if str(number) == fold]
+    if not wanted:
         hint = "train it with `mirror-model train`"
         key = schema.run(run, 0).rpartition("/")[0]
         message = "no such trained fold"

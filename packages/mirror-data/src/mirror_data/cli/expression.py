@@ -85,13 +85,13 @@ def command(
     from mirror_data.opaque import read_naming
     from mirror_data.rna.add import add_expression
     from mirror_data.rna.tables import ExpressionOptions
-    from mirror_data.store import create_store
+    from mirror_data.store import begin_store
 
     types = tuple(kind.strip() for kind in sample_types.split(",") if kind.strip())
     options = ExpressionOptions(
         unit, log2_offset, orientation, id_column, gene_suffix, types, missing, repeats, probemap
     )
-    store = create_store(store_url, read_naming(opaque_ids))
+    store = begin_store(store_url, read_naming(opaque_ids))
     found = add_expression(store, tables, options, patients=patients, overwrite=overwrite)
     expression = found.expression
     n, g = expression.values.shape

@@ -102,9 +102,9 @@ def _run(
 
     from mirror_data.exchange.bags import import_bags
     from mirror_data.opaque import read_naming
-    from mirror_data.store import create_store
+    from mirror_data.store import begin_store
 
-    store = create_store(store_url, read_naming(opaque_ids))
+    store = begin_store(store_url, read_naming(opaque_ids))
     results = import_bags(store, sources, read, options, slides_table=slides_table)
     done = [result.outcome for result in results if result.outcome]
     failed = [result.failure for result in results if result.failure]

@@ -50,7 +50,7 @@ def command(
     from mirror_data.cohort.columns import OutcomeOptions
     from mirror_data.cohort.outcome_report import outcome_report
     from mirror_data.opaque import read_naming
-    from mirror_data.store import create_store
+    from mirror_data.store import begin_store
 
     options = OutcomeOptions(
         patient_column=patient_column,
@@ -63,7 +63,7 @@ def command(
         subtypes=_words(subtypes) or (),
         covariates=_words(covariates),
     )
-    store = create_store(store_url, read_naming(opaque_ids))
+    store = begin_store(store_url, read_naming(opaque_ids))
     found = add_outcomes(store, tables, options, patients=patients, overwrite=overwrite)
     report = outcome_report(found)
     tell(report.as_json(), as_json, report.lines())

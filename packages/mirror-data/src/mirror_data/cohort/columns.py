@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mirror_data.errors import BadInput, some
-from mirror_data.ids import is_barcode
+from mirror_data.ids import check_name, is_barcode
 from mirror_data.opaque import AS_THEY_ARE, Naming
 from mirror_data.tables import plain_name, words
 from mirror_data.units import DAYS_PER_MONTH
@@ -31,6 +31,7 @@ MISSING_WORDS = frozenset(
     )
 )
 DAYS = {"days": 1.0, "months": DAYS_PER_MONTH, "years": 365.25}
+_RESERVED = {"patient_id", "subtype", "time_days", "event", "site", "_index"}  # the last is AnnData's own
 ENDPOINTS = ("OS", "DSS", "DFI", "PFI", "PFS", "DFS", "RFS")
 
 
@@ -123,10 +124,12 @@ def choose_columns(names: Sequence[str], options: OutcomeOptions, path: object) 
     else:
         split = [(given.rpartition("=")[0] or given, given.rpartition("=")[2]) for given in options.covariates]
         pairs = [(name, named(column, "--covariates") or column) for name, column in split]
-    reserved = {"patient_id", "subtype", "time_days", "event", "site"} & {name for name, _ in pairs}
+    reserved = _RESERVED & {name for name, _ in pairs}
     if reserved:
         hint = "give it another name, as in --covariates NAME=COLUMN"
         raise BadInput("BAD_OPTION", f"{some(sorted(reserved))} cannot be a covariate", key="--covariates", hint=hint)
+    for name, _ in pairs:
+        check_name(name, "--covariates")
     return Chosen(
         patient=patient,
         outcome=_choose_outcome(names, options, named, path),

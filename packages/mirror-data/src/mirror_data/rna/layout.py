@@ -61,9 +61,13 @@ def find_layout(
         is_known: whether an id is of a patient of the store: tells samples from genes where no id is a TCGA barcode.
 
     Raises:
-        BadInput: ``TRANSPOSED`` if the ids contradict the stated orientation, ``ORIENTATION_UNKNOWN`` if they do not
-            tell and none was stated, ``MISSING_COLUMN`` if a named column is not there, ``EMPTY`` if no values remain.
+        BadInput: ``NOT_A_TABLE`` with one column, ``TRANSPOSED`` if the ids contradict the stated orientation,
+            ``ORIENTATION_UNKNOWN`` if they do not tell and none was stated, ``MISSING_COLUMN`` if a named column is not
+            there, ``EMPTY`` if no values remain.
     """
+    if len(table.names) < 2:
+        expected = "columns separated by commas, tabs or semicolons"
+        raise BadInput("NOT_A_TABLE", "the table has one column only", file=table.path, expected=expected)
     if gene_suffix:
         if orientation == "genes-rows":
             raise BadInput(

@@ -40,8 +40,9 @@ def parse_unit(text: str) -> Unit:
     name = text.strip().lower().replace("(", "").replace(")", "").replace(" ", "")
     if name in (*LINEAR, "zscore"):
         return Unit(name)
-    if match := _LOGGED.match(name):
-        return Unit(match[1] or "x", float(match[2]) if match[2] else DEFAULT_OFFSET)
+    match = _LOGGED.match(name)
+    if match and (offset := float(match[2]) if match[2] else DEFAULT_OFFSET) > 0:
+        return Unit(match[1] or "x", offset)
     expected = f"auto, {', '.join(LINEAR)}, zscore, log2tpm+1, log2tpm+0.001, ..."
     raise BadInput("BAD_OPTION", "this unit is not known", key="--unit", expected=expected, got=text)
 
@@ -79,8 +80,8 @@ def stored_unit(table: Unit, offset: float | None) -> Unit:
         if offset is not None:
             raise BadInput("BAD_OPTION", "z-scores have no logarithm", key="--log2-offset", hint="leave the option out")
         return table
-    if offset is not None and offset <= 0:
-        raise BadInput("BAD_OPTION", "the constant must be positive", key="--log2-offset", got=offset)
+    if offset is not None and not 0 < offset < np.inf:
+        raise BadInput("BAD_OPTION", "the constant must be positive and finite", key="--log2-offset", got=offset)
     kept = table.offset if table.offset is not None else DEFAULT_OFFSET
     return Unit(table.quantity, kept if offset is None else offset)
 
@@ -94,6 +95,10 @@ def convert(values: np.ndarray, table: Unit, stored: Unit, file: object = None) 
     Raises:
         BadInput: ``BAD_VALUE`` for cells that the table's unit forbids.
     """
+    if table.offset is not None and (high := int((values > _MOST_LOG2).sum())):
+        hint = f"state the table's unit with --unit, as {table.quantity if table.quantity != 'x' else 'tpm'}"
+        got = f"{high} cells above {_MOST_LOG2:g}"
+        raise BadInput("BAD_VALUE", f"values are too large to be {table}", file=file, got=got, hint=hint)
     if table == stored:
         _check_floor(values, table, file)
         return 0

@@ -12,6 +12,7 @@ import polars as pl
 from mirror_data.errors import BadInput
 from mirror_data.tables import MISSING
 
+_MOST = float(np.finfo(np.float32).max)  # what the store can hold; beyond it a value is as good as infinite
 _COMMA = re.compile(r"^[+-]?\d+,\d+$")
 
 
@@ -29,7 +30,7 @@ class Faults:
         """Raise ``BAD_VALUE`` if there was any (that is not allowed)."""
         counts = (
             (0 if allow_missing else self.missing, "missing or NaN"),
-            (self.infinite, "infinite"),
+            (self.infinite, "infinite, or beyond 3.4e38"),
             (self.comma, "written with a decimal comma"),
             (self.text, "text"),
         )
@@ -54,10 +55,11 @@ class Faults:
 def to_numbers(frame: pl.DataFrame, faults: Faults, genes: Sequence[str], genes_are_rows: bool) -> np.ndarray:
     """Cells (rows, columns) as float64; NaN where a cell is missing or no number, with counts in ``faults``."""
     if all(kind == pl.Float64 for kind in frame.dtypes):
-        values = frame.to_numpy().astype(np.float64, copy=False)
+        values = frame.to_numpy().astype(np.float64)  # a copy: Polars' own cannot be written to
         odd = 0
     else:
         values, odd = _from_text(frame, faults)
+    values[np.abs(values) > _MOST] = np.inf
     wrong = ~np.isfinite(values)
     if wrong.any():
         infinite = int(np.isinf(values).sum())

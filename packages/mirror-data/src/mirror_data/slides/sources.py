@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -14,6 +13,7 @@ from mirror_data.errors import BadInput, some
 from mirror_data.opaque import AS_THEY_ARE, Naming
 from mirror_data.runner import Failure
 from mirror_data.slides.resolution import LEAST_MPP, MOST_MPP, is_plausible, parse_number
+from mirror_data.tables import open_table, read_strings
 
 SUFFIXES = (
     ".bif",
@@ -108,30 +108,18 @@ def find_slides(arguments: Sequence[Path], table: Sequence[TableRow] = (), namin
 
 
 def read_slides_table(path: Path) -> tuple[TableRow, ...]:
-    """The CSV of ``--slides-table``: column slide (file name or id), optionally patient_id and mpp; others are unused.
+    """The table of ``--slides-table``: column slide (file name or id), optionally patient_id and mpp; no other is used.
 
     Raises:
-        BadInput: ``NOT_FOUND``, ``ENCODING``, ``MISSING_COLUMN``, ``BAD_VALUE``, ``DUPLICATE`` or ``EMPTY``.
+        BadInput: ``MISSING_COLUMN``, ``BAD_VALUE``, ``DUPLICATE``, or as `mirror_data.tables.read_strings`.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            columns = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            raw = list(reader)
-    except FileNotFoundError:
-        raise BadInput("NOT_FOUND", "there is no such table", file=path, key="--slides-table") from None
-    except OSError as error:
-        raise BadInput("UNREADABLE", "the table cannot be read", file=path, got=error.strerror) from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise BadInput("ENCODING", "the table is not CSV text in UTF-8", file=path, hint="save it as UTF-8") from error
+    columns = open_table(path).names
     if "slide" not in columns:
         raise BadInput(
             "MISSING_COLUMN", "the table has no column slide", file=path, expected="slide", got=some(columns)
         )
-    rows = tuple(_table_row(path, number, row) for number, row in enumerate(raw, start=2))
-    if not rows:
-        raise BadInput("EMPTY", "the table has no rows", file=path)
+    cells = read_strings(path, [name for name in ("slide", "patient_id", "mpp") if name in columns])
+    rows = tuple(_table_row(path, number, row) for number, row in enumerate(cells.iter_rows(named=True), start=2))
     repeated = len(rows) - len({_plain(row.slide) for row in rows})
     if repeated:
         raise BadInput("DUPLICATE", f"{repeated} slides stand in the table more than once", file=path, key="slide")
@@ -139,7 +127,7 @@ def read_slides_table(path: Path) -> tuple[TableRow, ...]:
 
 
 def _table_row(path: Path, number: int, row: dict[str, str | None]) -> TableRow:
-    slide = (row.get("slide") or "").strip()
+    slide = row["slide"]
     mpp = parse_number(row.get("mpp") or "")
     if not slide:
         raise BadInput("BAD_VALUE", "a row names no slide", file=path, key=f"row {number}, column slide")
@@ -152,7 +140,7 @@ def _table_row(path: Path, number: int, row: dict[str, str | None]) -> TableRow:
             expected=f"micrometres per pixel between {LEAST_MPP} and {MOST_MPP:g}",
             got=row.get("mpp"),
         )
-    return TableRow(slide, (row.get("patient_id") or "").strip() or None, mpp)
+    return TableRow(slide, row.get("patient_id"), mpp)
 
 
 def _row_of(path: Path, slide_id: str, rows: dict[str, TableRow]) -> TableRow | None:

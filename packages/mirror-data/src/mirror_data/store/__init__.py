@@ -1,7 +1,7 @@
 """The cohort store: the one place where the three packages meet. See docs/format.md."""
 
 from mirror_data.store import schema
-from mirror_data.store.base import Store, create_store, open_store
+from mirror_data.store.base import Store, begin_store, create_store, open_store
 from mirror_data.store.check import CheckResult, Finding, check
 from mirror_data.store.io_runs import (
     read_attention,
@@ -68,6 +68,7 @@ __all__ = [
     "Split",
     "Store",
     "Tiling",
+    "begin_store",
     "check",
     "create_store",
     "open_store",

@@ -27,7 +27,7 @@ Parents = Mapping[str, str]
 
 
 class Store:
-    """One cohort. Make it with `create_store` or `open_store`."""
+    """One cohort. Make it with `create_store`, `begin_store` or `open_store`."""
 
     def __init__(self, files: Files, naming: Naming = AS_THEY_ARE) -> None:
         self.files = files
@@ -72,7 +72,13 @@ class Store:
         On an object store, which cannot exchange anything, the old record goes first.
         """
         with self.files.replacing(path) as staged:
-            yield Store(staged)
+            yield Store(staged, self.naming)
+
+    def make(self) -> None:
+        """Write the store's own document, if there is none yet: before its first record, or for an empty store."""
+        if not self.files.exists(rule.DOCUMENT):
+            with contextlib.suppress(FileExistsError):  # another process made it a moment ago
+                self.files.create(rule.DOCUMENT, rule.root_document(self.naming.fingerprint))
 
     def delete(self, path: str) -> None:
         """Remove a record and all below it; its document goes first, so that it is never seen half."""
@@ -86,11 +92,20 @@ def create_store(url: str | os.PathLike, naming: Naming = AS_THEY_ARE) -> Store:
     Raises:
         StoreError: as `open_store`; ``READ_ONLY``, ``DISK_FULL``.
     """
+    begin_store(url, naming).make()
+    return open_store(url, naming)
+
+
+def begin_store(url: str | os.PathLike, naming: Naming = AS_THEY_ARE) -> Store:
+    """The store at ``url`` to add to; if there is none, one that its first record makes: bad input leaves nothing.
+
+    Raises:
+        StoreError: as `open_store`; ``READ_ONLY``.
+    """
     files = open_files(url)
     files.require_writable()
     if not files.exists(rule.DOCUMENT):
-        with contextlib.suppress(FileExistsError):  # another process made it a moment ago
-            files.create(rule.DOCUMENT, rule.root_document(naming.fingerprint))
+        return Store(files, naming)
     files.sweep()
     return open_store(url, naming)
 
@@ -159,6 +174,7 @@ def write_record(
         tree |= bag_tree(name, values)
         if len(values):
             digests[name]["checksums"] = chunk_checksums(tree[f"{name}/c/0/0"], len(values))
+    store.make()
     return rule.commit(
         store.files,
         path,

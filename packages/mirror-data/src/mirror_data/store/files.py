@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
-from mirror_data.errors import Busy, MirrorError, StoreError
+from mirror_data.errors import BadInput, Busy, MirrorError, StoreError
 from mirror_data.store.schema import PRIVATE
 from mirror_data.store.swap import swap, sync_folder
 
@@ -199,7 +199,10 @@ class RemoteFiles:
         import fsspec
 
         self.url = url.rstrip("/")
-        self.fs, self.base = fsspec.core.url_to_fs(self.url)
+        try:
+            self.fs, self.base = fsspec.core.url_to_fs(self.url)
+        except (ValueError, ImportError) as error:
+            raise BadInput("BAD_OPTION", f"no such kind of store: {error}", key="--store", got=url) from None
         self.shared = not self.url.startswith("memory://")
 
     def _at(self, key: str) -> str:

@@ -41,6 +41,7 @@ def write_expression(
         write_element(group, "/", matrix)
 
     tree, made = rule.build_tree(fill)
+    store.make()
     return rule.commit(
         store.files,
         schema.RNA,

@@ -20,7 +20,9 @@ from mirror_data.tables.names import plain_name
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "#N/A", "--", "'--", ".")
 _SEPARATORS = (b"\t", b",", b";")
+_SPACE = "".join(c for c in map(chr, range(0x3001)) if c.isspace())  # what Python strips; Polars leaves some of it
 _PARQUET_ROWS = 20_000
+_DAMAGE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)  # of Parquet; a panic is no Exception
 
 
 class Table(Protocol):
@@ -71,7 +73,7 @@ def read_strings(path: str | Path, columns: Sequence[str] | None = None) -> pl.D
     if not frames:
         raise BadInput("EMPTY", "the table has a header and no rows", file=table.path)
     frame = pl.concat(frames).rename({f"c{place}": name for place, name in zip(places, wanted, strict=True)})
-    stripped = [pl.col(name).str.strip_chars() for name in wanted]
+    stripped = [pl.col(name).str.strip_chars(_SPACE) for name in wanted]
     blank = [pl.when(column.is_in(MISSING)).then(None).otherwise(column).name.keep() for column in stripped]
     return frame.with_columns(blank)
 
@@ -116,10 +118,10 @@ class _Text:
         if not block:
             raise BadInput("EMPTY", "the file holds no text", file=path)
         self.separator = max(_SEPARATORS, key=block[0].count)
-        names = tuple(name.strip() for name in _cells(block[0], self.separator))
-        widths = [len(_cells(line, self.separator)) for line in block[1:3]]
-        if len(widths) == 2 and set(widths) == {len(names) + 1}:
-            names = ("", *names)  # R writes no name above the row names
+        names = tuple(name.strip() for name in self._cells(block[0], 1))
+        rows = [self._cells(line, number) for number, line in enumerate(block[1:3], 2)]
+        if len(rows) == 2 and {len(row) for row in rows} == {len(names) + 1} and any(row[-1].strip() for row in rows):
+            names = ("", *names)  # R writes no name above the row names; a separator at every line's end is no R
         self.names = names
 
     def batches(
@@ -139,7 +141,7 @@ class _Text:
         for number, line in enumerate(lines, first):
             if line.count(self.separator) == expected and b'"' not in line:
                 continue
-            if (found := len(_cells(line, self.separator))) != expected + 1:
+            if (found := len(self._cells(line, number))) != expected + 1:
                 raise BadInput(
                     "RAGGED_ROW",
                     "a row has another number of cells than the header",
@@ -166,15 +168,21 @@ class _Text:
                 null_values=list(MISSING) if numbers else None,
                 empty_string_is_null=numbers,
             )
-        except pl.exceptions.ComputeError:
+        except pl.exceptions.PolarsError:
             if not numbers:
                 raise BadInput("NOT_A_TABLE", "the table's quoting is broken", file=self.path) from None
             return self._parse(lines, columns, False)
+        if frame.height != len(lines):  # a quoted cell went on over the end of its line
+            raise BadInput("NOT_A_TABLE", "the table's quoting is broken", file=self.path)
         return frame.select(f"c{place}" for place in columns)
 
-
-def _cells(line: bytes, separator: bytes) -> list[str]:
-    return next(csv.reader([line.decode(errors="replace")], delimiter=separator.decode()))
+    def _cells(self, line: bytes, number: int) -> list[str]:
+        try:
+            return next(csv.reader([line.decode(errors="replace")], delimiter=self.separator.decode(), strict=True))
+        except csv.Error as error:
+            message, hint = f"a line is no row of cells: {error}", "a stray quote or a line break within a cell"
+            key = f"line {number}"
+            raise BadInput("NOT_A_TABLE", message, file=self.path, key=key, hint=hint) from None
 
 
 class _Parquet:
@@ -184,7 +192,7 @@ class _Parquet:
         try:
             schema = pl.read_parquet_schema(path)
             self.rows = pl.scan_parquet(path).select(pl.len()).collect().item()
-        except (pl.exceptions.PolarsError, OSError):
+        except _DAMAGE:
             raise BadInput("NOT_A_TABLE", "the Parquet file is damaged or cut", file=path) from None
         self.names = tuple(schema)
 
@@ -195,7 +203,7 @@ class _Parquet:
         for start in range(0, self.rows, _PARQUET_ROWS):
             try:
                 part = pl.scan_parquet(self.path).select(names).slice(start, _PARQUET_ROWS).collect()
-            except (pl.exceptions.PolarsError, OSError):
+            except _DAMAGE:
                 raise BadInput("NOT_A_TABLE", "the Parquet file is damaged or cut", file=self.path) from None
             frame = part.rename({name: f"c{place}" for name, place in zip(names, columns, strict=True)})
             yield _as_numbers(frame) if numbers else frame.cast(pl.String)

@@ -14,7 +14,7 @@ from mirror_data.tables import open_table, read_strings
 from mirror_eval.leakage.parts import FoldParts, SplitParts
 from mirror_eval.leakage.people import alias_findings, patient_findings, site_findings
 from mirror_eval.leakage.records import Finding, Where
-from mirror_eval.prediction_tables import fold_order
+from mirror_eval.prediction_tables import fold_order, is_number
 
 _PARTS = {"train": "train", "training": "train", "val": "validation", "validation": "validation", "test": "test"}
 _ONE_ROW = "one row a patient and fold: average its slides first; several experiments in one table need --by"
@@ -46,7 +46,7 @@ def read_rows(path: str | Path, by: Sequence[str] = ()) -> pd.DataFrame:
     table = pd.DataFrame({"group": ["/".join(row) for row in cells[list(by)].to_numpy()]}, index=cells.index)
     told = cells[fold] if fold else pd.Series("0", index=cells.index)
     place = {name: k for k, name in enumerate(sorted(set(told), key=fold_order))}
-    table["fold"] = [int(name) if name.isdigit() else place[name] for name in told]
+    table["fold"] = [int(name) if is_number(name) else place[name] for name in told]
     table["part"] = [_part(name, path) for name in cells[part]] if part else ""
     table["name"] = cells[patient].astype(str)
     table["patient_id"] = table["name"].map(ids.patient_id)

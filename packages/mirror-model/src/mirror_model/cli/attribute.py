@@ -36,6 +36,12 @@ def command(
 
     Of a supervised run for each class or the risk; of MIRROR and TANGLE for the match of expression and slides.
     """
+    from mirror_data.tables import check_file
+    from mirror_data.whole import check_folder
+
+    check_folder(out)  # before the long work, and before its imports
+    if gene_sets is not None:
+        check_file(gene_sets)
     require_torch()
     from mirror_model.attribution import attribute_genes, described, write_table
 
