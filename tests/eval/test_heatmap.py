@@ -163,6 +163,7 @@ def test_names_of_files_stay_in_the_folder(written):
     )
 
 
+@pytest.mark.long
 def test_same_bytes_whatever_the_workers(store, written, tmp_path):
     report = write_heatmaps(store, "r", ["D", "A", "E"], HeatmapOptions(tmp_path), workers=2)
     assert report.exit == 3

@@ -158,6 +158,7 @@ def begin(words: Sequence[str], folder: Path, plan: Plan) -> int:
     if child:
         return child
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job would ignore it
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     plant(plan, folder)

@@ -6,6 +6,7 @@ time is its imports. Its seconds are CPU seconds: the promise is about our work,
 
 from __future__ import annotations
 
+import csv
 import importlib
 import json
 import time
@@ -15,7 +16,9 @@ import pytest
 from mirror_data.cli.app import run
 from mirror_data.cli.main import cli as data
 from mirror_data.ids import to_key
+from mirror_data.slides import batch
 from mirror_data.store import check, open_store, read_tiling
+from mirror_data.workers import Here
 from mirror_eval.cli.main import cli as evaluate
 from mirror_model.cli.main import cli as model
 
@@ -62,6 +65,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def bench(tmp_path: Path, trained: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     monkeypatch.chdir(tmp_path)
+    csv.field_size_limit(131072)  # Python's own; importing scipy.io.arff changes it
+    monkeypatch.setattr(batch, "choose_hands", lambda _url, _count: Here())  # a worker of its own loads all anew
     return Bench(tmp_path, weights, trained)
 
 

@@ -10,7 +10,9 @@ import pytest
 from mirror_data.cli import app
 from mirror_data.cli.main import cli as data
 from mirror_data.opaque import read_naming
+from mirror_data.slides import batch
 from mirror_data.store import create_store, open_store, read_expression, read_patients, read_split
+from mirror_data.workers import Here
 
 from tests.faults.canaries import SECRET, Cohort, make_cohort, spellings, told_in, write_slide
 from tests.faults.commands import tree
@@ -44,8 +46,9 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def command(out: Path, capfd: pytest.CaptureFixture[str]) -> Command:
+def command(out: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run a command in this process; what it says is kept beside what it writes."""
+    monkeypatch.setattr(batch, "choose_hands", lambda _url, _count: Here())  # a worker of its own loads all anew
 
     def call(program, *words: object, status: int | None = 0) -> int:
         code = app.run(program, [str(word) for word in words])

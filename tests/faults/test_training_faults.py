@@ -22,6 +22,8 @@ from tests.faults.forked import finish, mirror_model, start, until_stopped
 from tests.faults.small_training import fold_folder, require_last_loads, train_words
 from tests.faults.traps import Act, at_epoch, at_sync, before, clock_that_jumps_back, signalling
 
+pytestmark = pytest.mark.long  # they fork the test's process: make test-long has a young one for them
+
 IN_A_SAVE = 20  # which sync of the checkpoint folder it is, some epochs from the start
 LONG = partial(pytest.param, marks=pytest.mark.long)  # `make test` has the rest
 FEATURES = "slides/P2-0/tilings/grid/features/toy"

@@ -20,11 +20,11 @@ from mirror_data.slides.pipeline import SlideJob, SlideOutcome, tile_slide
 LOG = "MIRROR_TEST_LOG"
 
 
-def timed(job: SlideJob, **told: Any) -> SlideOutcome:
+def timed(job: SlideJob, *told: Any) -> SlideOutcome:
     """`tile_slide`, with a line in the log whatever becomes of it."""
     began = time.process_time()
     try:
-        return tile_slide(job, **told)
+        return tile_slide(job, *told)
     finally:
         line = json.dumps({"id": job.source.slide_id, "seconds": time.process_time() - began})
         with Path(os.environ[LOG]).open("a") as file:

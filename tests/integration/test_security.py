@@ -18,6 +18,7 @@ ONLY_ITS_ERROR = {"weights.py", "clam.py"}  # name pickle.UnpicklingError, which
 CELLS_BY_HAND = {
     "spreadsheet.py": "the one place that does it",
     "contact_sheet.py": "each cell goes through `unformula`",
+    "opaque_ids.py": "each cell goes through `unformula`",
     "demo.py": "our own made-up patients",
     "demo_tables.py": "our own made-up expression",
 }

@@ -76,7 +76,7 @@ def test_a_line_that_a_kill_left_unfinished_is_none(tmp_path: Path) -> None:
     whole = log.file.read_bytes()
     log.file.write_bytes(whole[:-9])
     assert [line["epoch"] for line in log.read()] == [0, 1, 2]
-    log.cut(1)
+    log.cut(1, None)
     assert [line["epoch"] for line in log.read()] == [0, 1]
     assert whole.startswith(log.file.read_bytes())
     log.file.write_bytes(b"?\n" + whole)

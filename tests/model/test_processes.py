@@ -123,6 +123,7 @@ def test_a_process_that_dies_hangs_or_is_asked_to_stop(
     assert saved.document.position.epoch >= 4
 
 
+@pytest.mark.long
 def test_what_cannot_be_shared_is_said(store: Store, small_settings: tuple[str, ...]) -> None:
     for code, _, err in finish(start(train(store, small_settings, "batch_size=1"))):
         assert code == 2, err

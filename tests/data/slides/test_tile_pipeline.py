@@ -407,7 +407,8 @@ KILLED = """
 """
 
 
-@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.long  # tests/faults/test_kills.py has every call of a slide
+@pytest.mark.parametrize("step", [4, 1])
 def test_killed_anywhere_and_run_again_gives_equal_bytes(make_slide, random_weights, tmp_path, data_tree, step):
     stores = tmp_path / "stores"
     stores.mkdir()

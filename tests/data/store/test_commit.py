@@ -63,6 +63,7 @@ def tree(store: Path) -> dict[str, bytes]:
     return {key: open_store(store).files.read(key) for key in open_store(store).files.keys("")}
 
 
+@pytest.mark.long  # tests/faults/test_kills.py has every call of a slide
 def test_killed_writer_loses_nothing_and_a_rerun_gives_equal_bytes(tmp_path: Path):
     whole = start_writer(tmp_path / "whole", 8)
     assert whole.wait() == 0
@@ -113,7 +114,7 @@ def test_a_committed_record_is_replaced_only_when_told(tmp_path: Path):
     assert not store.has(schema.tiling("A", "t"))  # derived from the slide that is gone
 
 
-@pytest.mark.parametrize("writers", [2, 8])
+@pytest.mark.parametrize("writers", [2, pytest.param(8, marks=pytest.mark.long)])
 def test_writers_side_by_side_write_each_slide_once(tmp_path: Path, writers: int):
     assert start_writer(tmp_path / "alone", 4).wait() == 0
     processes = [start_writer(tmp_path / "many", 4) for _ in range(writers)]

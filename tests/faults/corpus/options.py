@@ -122,8 +122,8 @@ TRAIN = (
     _train("checkpoints in the store", "BAD_OPTION", ["--checkpoints"], "--checkpoints", "@cohort.zarr/checkpoints"),
     _train(
         "checkpoints in a file",
-        "CORRUPT_CHECKPOINT",
-        ["last.json"],
+        "BAD_PATH",
+        ["model.json"],
         "--checkpoints",
         "@cohort.zarr/../cohort.runs/r/fold_0/model.json",
     ),

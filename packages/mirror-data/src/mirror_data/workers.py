@@ -167,7 +167,9 @@ class _Worker:
 
 def _with_news(busy: Collection[_Worker]) -> list[_Worker]:
     """Workers that sent something or died."""
-    ready = set(wait([*(worker.link for worker in busy), *(worker.process.sentinel for worker in busy)]))
+    ready: set[object] = set()
+    while not ready:  # now and then without news: a signal just before the wait is heard of only after it
+        ready = set(wait([*(worker.link for worker in busy), *(worker.process.sentinel for worker in busy)], 1.0))
     return [worker for worker in busy if worker.link in ready or worker.process.sentinel in ready]
 
 

@@ -14,7 +14,9 @@ from mirror_data.errors import Busy, StoreError
 NEW = ".new"  # ends the name of a file that is not yet whole
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+_IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST)
 _HINTS = {
+    "BAD_PATH": "a file stands where the folder of checkpoints should be: choose another --checkpoints",
     "DISK_FULL": "free some space, then run the same command again; the last checkpoint is intact",
     "READ_ONLY": "make the folder writable for you, or choose another --checkpoints",
     "IO_ERROR": "check the disk; the last checkpoint is intact",
@@ -108,8 +110,9 @@ def claimed(folder: Path) -> Iterator[None]:
 
 
 def disk_error(error: OSError, file: Path, verb: str) -> StoreError:
-    """The error of a disk that is full, read-only or failing."""
-    code = "DISK_FULL" if error.errno in _FULL else "READ_ONLY" if error.errno in _READ_ONLY else "IO_ERROR"
+    """The error of a disk that is full, read-only or failing, or of a file in the way."""
+    codes = {"DISK_FULL": _FULL, "READ_ONLY": _READ_ONLY, "BAD_PATH": _IN_THE_WAY}
+    code = next((code for code, numbers in codes.items() if error.errno in numbers), "IO_ERROR")
     message = f"could not {verb} a file of the checkpoint: {error.strerror}"
     return StoreError(code, message, file=file, hint=_HINTS[code])
 

@@ -119,7 +119,7 @@ def _run(
     result = {"imported": len(done), "tiles": sum(rows), "failures": [asdict(failure) for failure in failed]}
     tell(result, as_json, lines)
     for failure in failed[:20]:
-        note(f"{failure.id}: {failure.code}: {failure.reason}")
+        note(f"{failure.id}: {failure.code}: {failure.reason}\n  do: {failure.next_step}")
     if len(failed) > 20:
         note(f"... and {len(failed) - 20} more, all in .mirror/failures.jsonl of the store")
     if failed:

@@ -18,9 +18,10 @@ def command(keyfile: str, ids: tuple[str, ...]) -> None:
     import sys
 
     from mirror_data.opaque import read_naming
+    from mirror_data.spreadsheet import unformula
 
     naming = read_naming(keyfile)
     table = csv.writer(sys.stdout, lineterminator="\n")
     table.writerow(["id", "opaque_id"])
     lines = ids or sys.stdin
-    table.writerows([word, naming(word)] for line in lines if (word := line.strip()))
+    table.writerows([unformula(word), naming(word)] for line in lines if (word := line.strip()))
