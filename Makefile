@@ -28,11 +28,8 @@ lint: setup
 test: lint
 	$(RUN) pytest -n 2 --dist worksteal
 
-# The last of these fork the process they run in, which must have no threads yet.
-FORKING := $(addprefix tests/faults/,test_ranks.py test_train_kills.py test_training_faults.py)
 test-long: lint
-	$(RUN) pytest -m long $(addprefix --ignore=,$(FORKING))
-	$(RUN) pytest -m long $(FORKING)
+	$(RUN) pytest -m long
 
 lock: $(filter .tools/bin/uv,$(UV))
 	git update-index --no-skip-worktree uv.lock 2>/dev/null || true

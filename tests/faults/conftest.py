@@ -1,10 +1,8 @@
-"""A cohort and an uninterrupted training of it, slides and an uninterrupted batch of them, and small disks."""
+"""A cohort and an uninterrupted training of it, slides and an uninterrupted batch of them."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,32 +50,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
     return Whole(cohort, trained, left_by(trained), ended.seconds)
 
 
-@dataclass(frozen=True)
-class SmallDisk:
-    """A file system in memory."""
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of the smallest encoder."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
 
-    path: Path
-
-    def change(self, *options: str) -> None:
-        """Other options for it: ``size=64m``, ``ro``."""
-        subprocess.run(["mount", "-o", f"remount,{','.join(options)}", str(self.path)], check=True)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """8 MB in memory; the test is skipped where nothing may be mounted."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("only root may mount a small disk")
-    words = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(path)]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        pytest.skip(f"a small disk may not be mounted here: {done.stderr.strip()[:80]}")
-    try:
-        yield SmallDisk(path)
-    finally:
-        subprocess.run(["umount", "-l", str(path)], check=True)
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "test_resnet.safetensors"
+    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), path)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -35,8 +35,9 @@ class Disk:
         with self.ballast.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, self.free - free)
 
-    def make_read_only(self) -> None:
-        subprocess.run(["mount", "-o", "remount,ro", self.path], check=True)
+    def remount(self, option: str) -> None:
+        """``ro`` or ``rw``."""
+        subprocess.run(["mount", "-o", f"remount,{option}", self.path], check=True)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from mirror_data.cli.app import run
 from mirror_model.cli.main import cli
 
@@ -64,6 +65,7 @@ def start(
     status = 99  # of a child that the command did not even leave
     try:
         _speak_to(out, err)
+        torch.set_num_threads(1)  # OpenMP's threads did not come along, and it would wait for them
         os.environ.update(environment or {})
         if halted:
             os.kill(os.getpid(), signal.SIGSTOP)

@@ -47,19 +47,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights of the smallest encoder."""
-    import timm
-    import torch
-    from safetensors.torch import save_file
-
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
     for name in HEAVY:
         importlib.import_module(name)
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "test_resnet.safetensors"
-    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), path)
-    return path
 
 
 @pytest.fixture

@@ -18,18 +18,6 @@ REPOSITORY = Path(__file__).parents[2]
 MEGABYTES = 3000  # of private memory, for the command and for each worker; most of it is PyTorch's
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import timm
-    import torch
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "test_resnet.safetensors"
-    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), path)
-    return path
-
-
 def check_damaged(folder: Path, weights: Path, count: int, workers: int, limit: float) -> None:
     """Tile ``count`` damaged slides, and the sound ones they were made of."""
     slides, store, log = folder / "slides", folder / "cohort.zarr", folder / "log.jsonl"

@@ -23,19 +23,6 @@ HIDDEN = tuple(f"HIDDENid{k:02d}" for k in range(12))
 Command = Callable[..., int]
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights of the smallest real encoder."""
-    import timm
-    import torch
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), path)
-    return path
-
-
 @pytest.fixture
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where everything goes that commands write, crash reports too."""

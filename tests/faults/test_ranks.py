@@ -20,7 +20,7 @@ from tests.faults.forked import Child, finish, start, until_stopped
 from tests.faults.small_training import Left, fold_folder, left_by, require_last_loads, train_words
 from tests.faults.traps import Act, at_sync, signalling
 
-pytestmark = pytest.mark.long  # they fork the test's process: make test-long has a young one for them
+pytestmark = pytest.mark.long
 
 IN_A_SAVE = 20  # which sync of the checkpoint folder it is, some epochs from the start
 LOST = 75

@@ -36,7 +36,7 @@ def locked(request: pytest.FixtureRequest, full_store: Store, tmp_path: Path) ->
         shutil.copytree(full_store.url, store)
         shutil.rmtree(store / ".mirror")  # locks, for the want of which nothing must fail
         if request.param == "read-only disk":
-            disk.make_read_only()
+            disk.remount("ro")
         else:
             for path in (store, *store.rglob("*")):
                 path.chmod(0o555 if path.is_dir() else 0o444)

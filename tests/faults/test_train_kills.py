@@ -18,7 +18,7 @@ from tests.faults.injection import FAULTS, Call, changing, trace, why_not
 from tests.faults.small_training import EPOCHS, fold_folder, require_last_loads, train_words
 from tests.faults.traps import at_epoch, signalling
 
-pytestmark = pytest.mark.long  # they fork the test's process: make test-long has a young one for them
+pytestmark = pytest.mark.long
 
 
 def kill_often(whole: Whole, kills: int, seed: int, folder: Path) -> int:

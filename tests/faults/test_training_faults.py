@@ -17,12 +17,13 @@ from mirror_data.store import Features, open_store, read_features, write_feature
 from mirror_model.checkpoint import CheckpointFolder
 
 from tests.faults.commands import Ended, tree
-from tests.faults.conftest import SmallDisk, Whole
+from tests.faults.conftest import Whole
+from tests.faults.disks import small_disk
 from tests.faults.forked import finish, mirror_model, start, until_stopped
 from tests.faults.small_training import fold_folder, require_last_loads, train_words
 from tests.faults.traps import Act, at_epoch, at_sync, before, clock_that_jumps_back, signalling
 
-pytestmark = pytest.mark.long  # they fork the test's process: make test-long has a young one for them
+pytestmark = pytest.mark.long
 
 IN_A_SAVE = 20  # which sync of the checkpoint folder it is, some epochs from the start
 LONG = partial(pytest.param, marks=pytest.mark.long)  # `make test` has the rest
@@ -73,31 +74,24 @@ def test_killed_between_the_commit_and_the_end(whole: Whole, tmp_path: Path) -> 
     whole.require_equal(store)
 
 
-def test_a_disk_that_fills_in_the_middle_of_a_save(whole: Whole, small_disk: SmallDisk, tmp_path: Path) -> None:
-    store, folder, ballast = whole.fresh(tmp_path), small_disk.path / "r" / "fold_0", small_disk.path / "ballast"
-
-    def fill() -> None:
-        with ballast.open("wb", buffering=0) as file:
-            try:
-                while file.write(b"\0" * 4096):
-                    pass
-            except OSError:
-                return
-
-    words = [*train_words(store), "--checkpoints", small_disk.path]
-    ended = mirror_model(words, tmp_path, first=at_sync(folder, IN_A_SAVE, fill))
-    require_told(ended, 2, "DISK_FULL", f"{folder}/", "free some space")
-    assert not list(folder.glob("*.new"))
-    require_last_loads(folder, 1)
-    require_told(mirror_model(words, tmp_path), 2, "DISK_FULL", f"{folder}/")  # still full
-    require_last_loads(folder, 1)
-    ballast.unlink()
-    small_disk.change("ro")
-    require_told(mirror_model(words, tmp_path), 2, "READ_ONLY", f"{folder}/", "--checkpoints")
-    require_last_loads(folder, 1)
-    small_disk.change("rw")
-    assert mirror_model(words, tmp_path).code == 0
-    whole.require_equal(store, small_disk.path)
+def test_a_disk_that_fills_in_the_middle_of_a_save(whole: Whole, tmp_path: Path) -> None:
+    with small_disk() as disk:
+        store, folder = whole.fresh(tmp_path), disk.path / "r" / "fold_0"
+        words = [*train_words(store), "--checkpoints", disk.path]
+        fill = partial(disk.leave, 0)
+        ended = mirror_model(words, tmp_path, first=at_sync(folder, IN_A_SAVE, fill))
+        require_told(ended, 2, "DISK_FULL", f"{folder}/", "free some space")
+        assert not list(folder.glob("*.new"))
+        require_last_loads(folder, 1)
+        require_told(mirror_model(words, tmp_path), 2, "DISK_FULL", f"{folder}/")  # still full
+        require_last_loads(folder, 1)
+        disk.ballast.unlink()
+        disk.remount("ro")
+        require_told(mirror_model(words, tmp_path), 2, "READ_ONLY", f"{folder}/", "--checkpoints")
+        require_last_loads(folder, 1)
+        disk.remount("rw")
+        assert mirror_model(words, tmp_path).code == 0
+        whole.require_equal(store, disk.path)
 
 
 def test_a_file_that_may_not_grow(whole: Whole, tmp_path: Path) -> None:

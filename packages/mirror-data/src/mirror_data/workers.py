@@ -1,6 +1,13 @@
 """Processes that take one piece of work at a time. One that dies costs what it had in its hands and nothing else.
 
-`Workers` are such processes; `Here` does the same in this process, for work that cannot bring it down.
+`Workers` are such processes; `Here` does the same in this process, for work that cannot bring it down. Both are entered
+with ``with``, and their `map` does ``work`` on every job:
+
+    done     hears of each job's place and answer, in the order they come
+    died     hears of the place of a job that took its process with it, and of how that ended ("SIGSEGV")
+    told     hears what the work tells meanwhile
+
+What the work raises goes through; jobs not done by then are left.
 """
 
 from __future__ import annotations
@@ -20,60 +27,28 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 Tell = Callable[[Any], None]
+Done, Died = Callable[[int, Any], None], Callable[[int, str], None]
 Work = Callable[[Any, Tell], Any]  # (job, tell) -> answer; `tell` is heard while the work goes on
 
 _PR_SET_PDEATHSIG = 1  # Linux: the signal that a process gets when its parent dies
 _OWN_THREADS = ("torch", "polars")  # libraries whose threads a fork would lose
 
 
-class Hands:
-    """Who does the work."""
+class Here:
+    """One job after the other in this process."""
 
-    def map(
-        self,
-        work: Work,
-        jobs: Sequence[Any],
-        *,
-        done: Callable[[int, Any], None],
-        died: Callable[[int, str], None],
-        told: Tell,
-    ) -> None:
-        """Do ``work`` on every job.
-
-        Args:
-            done: hears of each job's place and answer, in the order they come.
-            died: hears of the place of a job that took its process with it, and of how that ended ("SIGSEGV").
-            told: hears what the work tells meanwhile.
-
-        Raises:
-            BaseException: what the work raised; jobs not done by then are left.
-        """
-        raise NotImplementedError
-
-    def __enter__(self) -> Hands:
+    def __enter__(self) -> Here:
         return self
 
     def __exit__(self, *error: object) -> None:
         """Nothing is left to end."""
 
-
-class Here(Hands):
-    """One job after the other in this process."""
-
-    def map(
-        self,
-        work: Work,
-        jobs: Sequence[Any],
-        *,
-        done: Callable[[int, Any], None],
-        died: Callable[[int, str], None],
-        told: Tell,
-    ) -> None:
+    def map(self, work: Work, jobs: Sequence[Any], *, done: Done, died: Died, told: Tell) -> None:
         for index, job in enumerate(jobs):
             done(index, work(job, told))
 
 
-class Workers(Hands):
+class Workers:
     """Up to ``count`` processes, started when they are needed and kept for the next `map`."""
 
     def __init__(self, count: int) -> None:
@@ -81,15 +56,10 @@ class Workers(Hands):
         self._idle: list[_Worker] = []
         self._busy: dict[_Worker, int] = {}  # and the place of its job
 
-    def map(
-        self,
-        work: Work,
-        jobs: Sequence[Any],
-        *,
-        done: Callable[[int, Any], None],
-        died: Callable[[int, str], None],
-        told: Tell,
-    ) -> None:
+    def __enter__(self) -> Workers:
+        return self
+
+    def map(self, work: Work, jobs: Sequence[Any], *, done: Done, died: Died, told: Tell) -> None:
         waiting = iter(enumerate(jobs))
         while True:
             for index, job in itertools.islice(waiting, self.count - len(self._busy)):
@@ -132,6 +102,9 @@ class Workers(Hands):
         for worker in (*self._idle, *self._busy):
             worker.end()
         self._idle, self._busy = [], {}
+
+
+Hands = Here | Workers  # who does the work
 
 
 class _Worker:

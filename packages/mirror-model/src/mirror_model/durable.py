@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mirror_data.disk import failure_code, sync_folder
 from mirror_data.errors import Busy, StoreError
 
 NEW = ".new"  # ends the name of a file that is not yet whole
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST)
 _HINTS = {
     "BAD_PATH": "a file stands where the folder of checkpoints should be: choose another --checkpoints",
@@ -42,7 +41,7 @@ def write_file(file: Path, data: bytes) -> None:
             with suppress(OSError):  # a full disk is not to keep half a file; the first error is the one to tell
                 temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(file.parent)
+        sync_folder(file.parent)
     except OSError as error:
         raise disk_error(error, file, "write") from error
 
@@ -111,15 +110,6 @@ def claimed(folder: Path) -> Iterator[None]:
 
 def disk_error(error: OSError, file: Path, verb: str) -> StoreError:
     """The error of a disk that is full, read-only or failing, or of a file in the way."""
-    codes = {"DISK_FULL": _FULL, "READ_ONLY": _READ_ONLY, "BAD_PATH": _IN_THE_WAY}
-    code = next((code for code, numbers in codes.items() if error.errno in numbers), "IO_ERROR")
+    code = "BAD_PATH" if error.errno in _IN_THE_WAY else failure_code(error)
     message = f"could not {verb} a file of the checkpoint: {error.strerror}"
     return StoreError(code, message, file=file, hint=_HINTS[code])
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,9 +17,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Protocol
 
+from mirror_data.disk import failure_code, sync_folder
 from mirror_data.errors import BadInput, Busy, MirrorError, StoreError
 from mirror_data.store.schema import PRIVATE
-from mirror_data.store.swap import swap, sync_folder
+from mirror_data.store.swap import swap
 
 NEW = ".new"  # ends the name of a file that is not whole yet; one that a killed writer left is written over
 
@@ -298,8 +299,7 @@ def _documents_above(path: str) -> list[str]:
 
 def _os_error(error: OSError, path: object, verb: str) -> MirrorError:
     """The store's own error for a disk that is full, read-only or failing, naming the path."""
-    codes = {errno.ENOSPC: "DISK_FULL", errno.EDQUOT: "DISK_FULL", errno.EROFS: "READ_ONLY", errno.EACCES: "READ_ONLY"}
-    code = codes.get(error.errno or 0, "IO_ERROR")
+    code = failure_code(error)
     hint = {
         "DISK_FULL": "free some space and run again; what was committed is intact",
         "READ_ONLY": "make the folder writable for you, or choose another --store",

@@ -7,6 +7,8 @@ import errno
 import os
 from pathlib import Path
 
+from mirror_data.disk import sync_folder
+
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of Linux
 _CANNOT = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
@@ -30,15 +32,6 @@ def swap(new: Path, old: Path) -> None:
             aside.rename(old)
             raise
     sync_folder(old.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Put a folder's entries on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _exchanged(new: Path, old: Path) -> bool:
