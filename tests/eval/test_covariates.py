@@ -41,6 +41,12 @@ def test_both_in_the_order_asked_for_and_nothing_filled():
     np.testing.assert_array_equal(found.known, [False, True, False])
 
 
+def test_an_age_without_end_is_not_known():
+    found = age_and_stage(table(age=["inf", "60", "50"], stage=[None, "Stage I", "Stage II"]), ["A", "B", "C"])
+    np.testing.assert_array_equal(found.known, [False, True, True])
+    assert np.isnan(found.values[0, 0])
+
+
 def test_what_is_absent_is_said():
     nothing = age_and_stage(table(site=["x", "y", "z"]), ["A", "B"])
     assert nothing.names == ()

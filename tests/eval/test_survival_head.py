@@ -93,3 +93,25 @@ def test_a_bin_without_a_death_keeps_its_hazard_finite():
     model = fit_hazard(features, time, event, 1.0, bins=bins)
     assert np.isfinite(model.intercepts).all()
     assert expit(model.intercepts[2]) < 0.1
+
+
+@pytest.mark.parametrize("slopes", ["shared", "per-bin"])
+def test_features_that_never_vary_leave_the_hazards_alone(slopes):
+    _, time, event = planted(60)
+    model = fit_hazard(np.zeros((60, 3)), time, event, 1.0, slopes=slopes)
+    np.testing.assert_array_equal(model.slopes, np.zeros((3, len(model.bins.edges))))
+    reached = np.array([(model.bins.of(time) >= k).sum() for k in range(len(model.bins.edges))])
+    died = np.array([(event & (model.bins.of(time) == k)).sum() for k in range(len(model.bins.edges))])
+    np.testing.assert_allclose(expit(model.intercepts), (died + 0.5) / (reached + 1))
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_bin_that_nobody_reached_has_the_hazard_of_the_added_patient():
+    features, time, event = planted(80)
+    bins = TimeBins.fit(time, event)
+    early = bins.of(time) < len(bins.edges) - 1
+    model = fit_hazard(features[early], time[early], event[early], 1.0, bins=bins)
+    assert np.isfinite(model.slopes).all()
+    assert expit(model.intercepts[-1]) == pytest.approx(0.5)
+    sooner = fit_hazard(features[early], time[early], event[early], 1.0, bins=TimeBins(bins.edges[:-1]))
+    np.testing.assert_allclose(model.intercepts[:-1], sooner.intercepts, rtol=1e-6)

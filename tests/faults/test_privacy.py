@@ -6,12 +6,15 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mirror_data.cli import app
 from mirror_data.cli.main import cli as data
+from mirror_data.cohort.overview import overview
+from mirror_data.errors import BadInput
 from mirror_data.opaque import read_naming
 from mirror_data.slides import batch
-from mirror_data.store import create_store, open_store, read_expression, read_patients, read_split
+from mirror_data.store import create_store, open_store, read_expression, read_patients, read_slide, read_split
 from mirror_data.workers import Here
 
 from tests.faults.canaries import SECRET, Cohort, make_cohort, spellings, told_in, write_slide
@@ -178,6 +181,33 @@ def test_a_store_is_added_to_under_its_own_key_alone(tmp_path: Path, capsys) -> 
     assert "CORRUPT_STORE" in capsys.readouterr().err
 
 
+def test_bags_of_others_get_opaque_names_too(tmp_path: Path, out: Path, command: Command) -> None:
+    bags, key = tmp_path / "HIDDENbags.npz", make_key(tmp_path / "key")
+    known = {"feats": np.ones((4, 3), np.float16), "offsets": np.array([0, 1, 4])}
+    np.savez_compressed(bags, slide_ids=np.array(["HIDDENid00-S", "HIDDENid01-S"]), **known)
+    table = tmp_path / "slides.csv"
+    table.write_text(f"slide_id,patient_id,notes\nHIDDENid00-S,HIDDENid00,{SECRET}\nHIDDENid01-S,HIDDENid00,x\n")
+    words = ("import", "bags", bags, "--store", out / "c.zarr", "--tiling", "t", "--encoder", "e")
+    command(data, *words, "--slides-table", table, "--opaque-ids", key)
+    naming, store = read_naming(key), open_store(out / "c.zarr")
+    assert store.keys("slides") == sorted([naming("HIDDENid00-S"), naming("HIDDENid01-S")])
+    assert read_slide(store, naming("HIDDENid01-S")).patient_id == naming("HIDDENid00")
+    broken = known | {"feats": np.full((4, 3), np.nan, np.float16)}
+    np.savez_compressed(bags, slide_ids=np.array(["HIDDENid02-S", "HIDDENid03-S"]), **broken)
+    command(data, *words, "--opaque-ids", key, status=2)
+    command(data, *words, status=2)  # without the key
+    assert f"ids: opaque, key {naming.fingerprint}" in overview(store).lines()
+    assert told_in(out, [SECRET, "HIDDEN"]) == []
+
+
+def test_two_ids_of_one_opaque_form_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    naming = read_naming(make_key(tmp_path / "key"))
+    monkeypatch.setattr("mirror_data.opaque._ID_BYTES", 1)  # 256 forms
+    with pytest.raises(BadInput, match="COLLISION") as refused:
+        list(map(naming, map("HIDDENid{}".format, range(257))))
+    assert "HIDDEN" not in str(refused.value)
+
+
 def test_the_way_back_is_the_key_and_a_list(tmp_path: Path, capsys) -> None:
     key = make_key(tmp_path / "key")
     assert app.run(data, ["opaque-ids", str(key), "P 1", "Ünal"]) == 0
@@ -201,7 +231,7 @@ def test_the_search_finds_every_spelling(tmp_path: Path) -> None:
     assert len(told_in(tmp_path, [SECRET])) == len(list(tmp_path.iterdir()))
 
 
-def train_and_score(command: Command, store: Path, out: Path) -> None:
+def train_and_score(command: Command, store: Path, out: Path, slides: Path, *key: object) -> None:
     """Every command behind the data commands; what they print is kept, however they end."""
     from mirror_eval.cli.main import cli as scores
     from mirror_model.cli.main import cli as model
@@ -219,8 +249,12 @@ def train_and_score(command: Command, store: Path, out: Path) -> None:
     command(scores, "cindex", *at, *run, *few, "--out", out / "cindex.csv", status=None)
     command(scores, "compare", *at, "r:slides", "r:RNA", *few, "--out", out / "compared.csv", status=None)
     command(scores, "audit", *at, "--deep", "--show-ids", "--out", out / "audit.json", status=None)
-    command(scores, "heatmap", *at, *run, "--all", "--out", out / "heatmaps", status=None)
-    command(scores, "report", *at, *run, *few, "--out", out / "report.html")
+    files = ("--slides", slides, *key)
+    command(scores, "heatmap", *at, *run, "--all", "--out", out / "heatmaps")
+    command(scores, "heatmap", *at, *run, "--all", "--out", out / "from files", *files)
+    command(scores, "report", *at, *run, *few, "--out", out / "report.html", *files)
+    if key:
+        command(scores, "report", *at, *run, *few, "--out", out / "none.html", *files[:2], status=2)  # without the key
     command(scores, "report", *at, "--run", "none", status=2)
     command(model, "embed", *at, "--run", "none", status=2)
 
@@ -235,6 +269,6 @@ def test_the_whole_pipeline_lets_nothing_out(
     cohort = make_cohort(tmp_path / "in", ids, slides=8)
     extra = ("--opaque-ids", make_key(tmp_path / "key")) if opaque else ()
     bring_in(command, cohort, out / "c.zarr", weights, *extra)
-    train_and_score(command, out / "c.zarr", out)
+    train_and_score(command, out / "c.zarr", out, cohort.slides[0].parent, *extra)
     assert {"attribution.csv", "report.html", "sheet.html", "genes.csv"} <= {path.name for path in out.iterdir()}
     assert told_in(out, [SECRET, "HIDDENid"]) == []

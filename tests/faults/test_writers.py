@@ -11,7 +11,7 @@ import pytest
 from mirror_data.cohort import demo_tables
 
 from tests.faults.commands import Ended, run, start, tree
-from tests.faults.side_by_side import STUB, Plan, Side, failures
+from tests.faults.side_by_side import STUB, Plan, Side
 
 
 def tile(slides: Path, store: Path, *more: object) -> list[object]:
@@ -38,15 +38,10 @@ def test_two_batches_of_the_same_slides(side: Side, slides: Path, tmp_path: Path
 
 
 @pytest.mark.long
-def test_eight_batches_of_real_commands(slides: Path, tmp_path: Path):
+@pytest.mark.timeout(1800)
+def test_eight_batches_of_real_commands(slides: Path, weights: Path, tmp_path: Path):
     """Each a process of its own with a real encoder, started together; three times, for races are matters of luck."""
-    import timm
-    import torch
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), tmp_path / "w.safetensors")
-    encoder = ["--encoder", "timm:test_resnet", "--weights", tmp_path / "w.safetensors", *STUB[2:], "--json"]
+    encoder = ["--encoder", "timm:test_resnet", "--weights", weights, *STUB[2:], "--json"]
     words = ["mirror-data", "tile", slides, *encoder, "--store"]
     alone = run([*words, tmp_path / "alone.zarr"], limit=250)
     assert alone.code == 0, alone.err
@@ -90,16 +85,17 @@ def test_a_writer_that_is_stopped_holds_up_its_slide_alone(
     side: Side, slides: Path, tmp_path: Path, whole_batch, workers: int
 ):
     store = tmp_path / "cohort.zarr"
-    words = tile(slides, store, "--workers", workers)
+    words = tile(slides, store, "--workers", workers, "--json")
     stopped = side.start(words, Plan(pause="S1"))
     stopped.wait_until_inside()
     os.killpg(stopped.process, signal.SIGSTOP)
     other = side.run(words)  # would hang here if it waited
     assert other.code == 4, other.err
-    busy = failures(store)
-    assert "S1" in busy
-    assert {row["code"] for row in busy.values()} == {"BUSY"}
+    busy = json.loads(other.out)["failures"]
+    assert "S1" in {row["id"] for row in busy}
+    assert {row["code"] for row in busy} == {"BUSY"}
     assert len(busy) <= workers  # what the stopped one has in its hands
+    assert not (store / ".mirror/failures.jsonl").exists()  # it has not failed
     os.killpg(stopped.process, signal.SIGCONT)
     stopped.go()
     assert stopped.wait().code == 0

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import torch
 from mirror_data.errors import StoreError
-from mirror_data.store import Store, check, read_attention, read_embeddings, read_features, read_tiling
+from mirror_data.store import (
+    Run,
+    Store,
+    check,
+    read_attention,
+    read_embeddings,
+    read_features,
+    read_tiling,
+    schema,
+    write_run,
+)
 from mirror_model.batches import token_order
 from mirror_model.cohort import find_features
 from mirror_model.config import read_config
@@ -129,6 +139,14 @@ def test_a_checkpoint_that_is_not_the_runs_own_is_refused(
     with pytest.raises(StoreError) as mismatch:
         embed_fold(store.url, "run", 0)
     assert mismatch.value.code == "MISMATCH"
+
+
+def test_a_run_of_other_software_is_refused(store: Store) -> None:
+    foreign = Run("foreign", 0, "ours", "main", {"layers": 2}, "0" * 64)
+    write_run(store, foreign, parents=store.parents(schema.split("main")))
+    with pytest.raises(StoreError, match="not trained by") as refused:
+        embed_fold(store.url, "foreign", 0)
+    assert (refused.value.code, refused.value.key) == ("MISMATCH", "runs/foreign/fold_0")
 
 
 def test_only_trained_folds_can_be_asked_for(store: Store, small_settings: tuple[str, ...]) -> None:

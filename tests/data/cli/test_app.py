@@ -65,6 +65,23 @@ def test_a_failing_disk_is_no_defect_of_ours(number, capsys):
     assert shown.startswith(f"UNWRITABLE: the work cannot be written: {os.strerror(number)} (/data/table.csv)")
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        type("OutOfMemoryError", (RuntimeError,), {})(),
+    ],
+)
+def test_memory_that_ran_out_is_no_defect_of_ours(error, capsys):
+    def body() -> None:
+        raise error
+
+    assert run(click.Command("train", callback=body), []) == Exit.BAD_INPUT
+    do = "free some, or do less at a time: fewer --workers, a smaller batch"
+    assert capsys.readouterr().err == f"OUT_OF_MEMORY: not enough memory\n  do: {do}\n"
+
+
 def test_a_defect_is_told_even_where_its_details_cannot_be_kept(monkeypatch, capsys):
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")

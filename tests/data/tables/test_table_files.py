@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import zipfile
 from pathlib import Path
 
@@ -67,6 +68,24 @@ def test_parquet_and_numbers(tmp_path: Path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(BadInput, match="NOT_A_TABLE"):
         open_table(path)
+
+
+def test_what_polars_says_of_damaged_parquet_is_not_shown(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    """Some damage makes its Rust code panic, which writes the whole stack to standard error."""
+    path = tmp_path / "table.parquet"
+    pl.DataFrame({"id": ["a", "b"], "value": [1.5, None], "n": [1, 2]}).write_parquet(path)
+    whole, refused = path.read_bytes(), 0
+    for place in range(len(whole) - 700, len(whole) - 8):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x40]) + whole[place + 1 :])
+        try:
+            read_strings(path)
+        except BadInput as error:
+            refused += error.code == "NOT_A_TABLE"
+    assert refused > 100
+    told = capfd.readouterr().err
+    assert told == ""
+    os.write(2, b"heard again")
+    assert capfd.readouterr().err == "heard again"
 
 
 def test_numbers_come_as_strings_where_a_cell_is_none(tmp_path: Path):

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 
+LESS_MEMORY = "free some, or do less at a time: fewer --workers, a smaller batch"
+
 
 class Exit(IntEnum):
     """Exit statuses of every command."""
@@ -72,6 +74,12 @@ class MirrorError(Exception):
 
     def __reduce__(self):
         return _rebuild, (type(self), self.__dict__.copy())
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's own error, or one of PyTorch's (which is not imported for it)."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "DefaultCPUAllocator" in str(error)
 
 
 def _rebuild(kind: type[MirrorError], state: dict) -> MirrorError:

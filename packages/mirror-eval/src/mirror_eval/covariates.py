@@ -62,4 +62,5 @@ def stage_number(stages: pd.Series) -> np.ndarray:
 
 
 def _years(ages: pd.Series) -> np.ndarray:
-    return pd.to_numeric(ages, errors="coerce").to_numpy(float)
+    years = pd.to_numeric(ages, errors="coerce").to_numpy(float)
+    return np.where(np.isfinite(years), years, np.nan)  # "inf" is a number to pandas

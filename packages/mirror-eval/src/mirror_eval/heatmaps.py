@@ -110,7 +110,7 @@ def write_heatmaps(
     if options.fold is not None and options.fold not in found.folds:
         expected = some(sorted(found.folds), 12)
         raise BadInput("BAD_OPTION", "the run has no such fold", key="--fold", expected=expected, got=options.fold)
-    files = slide_files(options.slides) if options.slides is not None else None
+    files = slide_files(options.slides, store.naming) if options.slides is not None else None
     if workers < 1:
         raise BadInput("BAD_OPTION", "at least one worker is needed", key="--workers", got=workers)
     made = _prepare(store, options.out, len(chosen))

@@ -122,8 +122,9 @@ def fit_hazard(
 
 def hazard_model(axes: np.ndarray, bins: TimeBins, found: np.ndarray, strength: float) -> DiscreteHazard:
     """The model of a solution of `fit_rotated`; ``axes`` (D, r) lead back to the original features."""
-    count = len(bins.edges)
-    slopes = axes @ found[:-count].reshape(axes.shape[1], -1)  # (D, 1) or (D, K)
+    count, rank = len(bins.edges), axes.shape[1]
+    columns = max(1, (len(found) - count) // max(1, rank))  # of features that never vary there is no slope to fit
+    slopes = axes @ found[:-count].reshape(rank, columns)  # (D, 1) or (D, K)
     return DiscreteHazard(bins, np.broadcast_to(slopes, (len(slopes), count)).copy(), found[-count:], strength)
 
 
@@ -169,7 +170,8 @@ def fit_rotated(
 
     if start is None:
         start = np.concatenate([np.zeros(r * columns), np.log(base / (1.0 - base))])
-    curvature = np.concatenate([(scale[:, None] ** 2 * bend_slopes + strength).ravel(), n * bend])
+    bend_intercepts = n * bend + base * (1.0 - base)  # the added patient too: nobody else may have reached a bin
+    curvature = np.concatenate([(scale[:, None] ** 2 * bend_slopes + strength).ravel(), bend_intercepts])
     return minimise(local, start, curvature, precision)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 from mirror_data.errors import BadInput, BadSlide
+from mirror_data.opaque import AS_THEY_ARE, Naming
 from mirror_data.store import Slide
 
 from mirror_eval.attention import SlideAttention
@@ -51,8 +52,11 @@ class SlideFiles:
         raise BadSlide("NOT_FOUND", "the slide's file is not there", file=self.folder, key=slide_id, hint=hint)
 
 
-def slide_files(place: str | Path) -> SlideFiles:
+def slide_files(place: str | Path, naming: Naming = AS_THEY_ARE) -> SlideFiles:
     """Find the slide files in a folder and below it (or one file).
+
+    Args:
+        naming: how the store names slides.
 
     Raises:
         BadInput: ``NOT_FOUND`` if there is no such place, ``EMPTY`` if no file in it is called like a slide.
@@ -62,7 +66,7 @@ def slide_files(place: str | Path) -> SlideFiles:
     place = Path(place)
     if not place.exists():
         raise BadInput("NOT_FOUND", "there is no such folder of slides", file=place, key="--slides")
-    found = find_slides([place])
+    found = find_slides([place], naming=naming)
     repeated = frozenset(failure.id for failure in found.failures if failure.code == "DUPLICATE_ID")
     if not found.slides and not repeated:
         raise BadInput("EMPTY", "the folder holds no slide files", file=place, key="--slides")

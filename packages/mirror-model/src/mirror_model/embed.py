@@ -64,10 +64,11 @@ def embed_fold(
     belong to. What is there and up to date is skipped; what is stale is made again.
 
     Raises:
-        StoreError: ``MISSING`` or ``MISMATCH``.
+        StoreError: ``MISSING`` or ``MISMATCH``; ``READ_ONLY``.
         Busy: another process embeds this fold.
     """
     store = open_store(store_url)
+    store.files.require_writable()
     trained = load_trained(store, run, fold, checkpoints)
     features = find_features(store, trained.identity.tiling, trained.identity.encoder)
     plan = _plan(store, trained, features, run, fold, attention)

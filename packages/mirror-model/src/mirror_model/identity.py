@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from mirror_data.errors import StoreError
-from mirror_data.store import Run
-from pydantic import SerializeAsAny, ValidationInfo, field_validator
+from mirror_data.errors import BadInput, StoreError
+from mirror_data.store import Run, schema
+from pydantic import SerializeAsAny, ValidationError, ValidationInfo, field_validator
 
 from mirror_model.baselines.config import config_of
 from mirror_model.config import TrainConfig
@@ -43,11 +43,20 @@ class Identity(Section):
 
     @classmethod
     def of_run(cls, run: Run, parents: dict[str, str]) -> Identity:
-        """The identity that a committed run was trained under."""
+        """The identity that a committed run was trained under.
+
+        Raises:
+            StoreError: ``MISMATCH`` for a run that `mirror-model train` did not commit.
+        """
         config = dict(run.config)
         beside = {name: config.pop(name) for name in _OF_RUN if name in config}
         known = {"method": run.method, "split": run.split, "fold": run.fold, "config": config, "parents": parents}
-        return cls.model_validate({**known, **beside})
+        try:
+            return cls.model_validate({**known, **beside})
+        except (ValidationError, BadInput):  # of its settings, or of a method that is none of ours
+            message, hint = "this run was not trained by `mirror-model train`", "name a run that was, or train one"
+            key, got = schema.run(run.name, run.fold), f"method {run.method}"
+            raise StoreError("MISMATCH", message, key=key, got=got, hint=hint) from None
 
     def run_config(self) -> dict[str, Any]:
         """What a run's record keeps as its configuration; `of_run` reads it."""

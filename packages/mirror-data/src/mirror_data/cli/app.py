@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from mirror_data.errors import Exit, Interrupted, MirrorError
+from mirror_data.errors import LESS_MEMORY, Exit, Interrupted, MirrorError, is_out_of_memory
 from mirror_data.whole import unwritable
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # what happens to any program, and is no defect of ours
@@ -60,7 +60,10 @@ def run(group: click.Command, arguments: Sequence[str] | None = None) -> int:
         click.echo(str(unwritable(Path(error.filename or "output"), error, "work")), err=True)
         return Exit.BAD_INPUT
     except Exception as error:  # noqa: BLE001 - the last line of defence: a defect of ours, told without a traceback
-        return _defect(error)
+        if not is_out_of_memory(error):
+            return _defect(error)
+        click.echo(f"OUT_OF_MEMORY: not enough memory\n  do: {LESS_MEMORY}", err=True)
+        return Exit.BAD_INPUT
 
 
 def _interrupt(_number: int, _frame: object) -> None:

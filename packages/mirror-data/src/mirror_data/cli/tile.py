@@ -132,7 +132,7 @@ def command(
     lines.append(f"{total}; {report.new_tiles} tiles in {report.seconds:.1f} s; {options.tiling}, {options.features}")
     if slides_table is not None:
         lines.append(f"slides table: {report.unlisted} slides not in it, {report.unused} rows for no slide given")
-    if report.failures:
+    if report.exit == Exit.SOME_FAILED:
         lines.append(f"what failed is listed in {store_url}/{FAILURES}")
     result = asdict(report) | {
         "store": store_url,

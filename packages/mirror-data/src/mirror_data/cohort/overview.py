@@ -73,6 +73,7 @@ class Info:
     """The overview. ``joins`` counts patients by exactly what there is of them."""
 
     store: str
+    opaque_ids: str | None  # fingerprint of the key that made its ids; None for ids as they are
     slides: int
     bags: tuple[Bags, ...]
     rna: Rna | None
@@ -85,8 +86,11 @@ class Info:
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
 
+    def _ids(self) -> list[str]:
+        return [] if self.opaque_ids is None else [f"ids: opaque, key {self.opaque_ids}"]
+
     def lines(self) -> list[str]:
-        out = [f"{self.store}", f"slides: {self.slides}"]
+        out = [f"{self.store}", *self._ids(), f"slides: {self.slides}"]
         for bag in self.bags:
             what = f"{bag.encoder}, width {bag.width}" if bag.encoder else "no features"
             size = f"{bag.tile_px or '?'} px at {f'{bag.mpp:g}' if bag.mpp else '?'} um/px"
@@ -132,6 +136,7 @@ def overview(store: Store) -> Info:
     )
     return Info(
         store=store.url,
+        opaque_ids=store.fingerprint,
         slides=sum(patient_of.values()),
         bags=bags,
         rna=rna,

@@ -8,6 +8,7 @@ bad one fails alone. Threads, because a commit waits for the disk (measured: 131
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ from mirror_data.store import (
 from mirror_data.tables import open_table, plain_name, read_strings, words
 
 THREADS = 8
+_TILE_AGAIN = "tile and encode this slide again with the software that made the file"
 _PATIENT_COLUMNS = words("patient_id case_id patient bcr_patient_barcode submitter_id")
 _SLIDE_COLUMNS = words("slide_id slide filename file_name image_id")
 
@@ -106,6 +108,7 @@ def import_bags(
     Raises:
         BadInput: ``EMPTY`` without bags, ``DUPLICATE_ID`` if one slide has two, or as `read_slides_table`.
     """
+    began = time.time()
     ids.check_name(options.tiling, "--tiling")
     if not sources:
         raise BadInput("EMPTY", "there is nothing to import here", hint="check the path and the layout of the folder")
@@ -132,7 +135,7 @@ def import_bags(
     if names.is_opaque:
         results = [_veiled(result, source) for result, source in zip(results, ordered, strict=True)]
     failures = [result.failure for result in results if result.failure is not None]
-    return [*results, *list_failures(store.files, failures)]
+    return [*results, *list_failures(store.files, failures, began)]
 
 
 def read_slides_table(path: str | Path) -> dict[str, str]:
@@ -204,18 +207,18 @@ def _checked(bag: ForeignBag) -> tuple[int, np.ndarray | None, np.ndarray | None
     """Rows, features float16 (N, P) and coords int32 (N, 2), in raster order."""
     given = [array for array in (bag.features, bag.coords, bag.rank) if array is not None]
     if len({len(array) for array in given}) != 1:
-        got = " and ".join(str(len(array)) for array in given)
-        raise BadSlide("MISMATCH", "features and coordinates have different numbers of rows", key=bag.slide_id, got=got)
+        got, message = " and ".join(str(len(array)) for array in given), "features and coordinates differ in rows"
+        raise BadSlide("MISMATCH", message, key=bag.slide_id, got=got, hint=_TILE_AGAIN)
     order = np.arange(len(given[0]))
     place = bag.coords if bag.coords is not None else bag.rank
     if place is not None:
         if place.ndim != 2 or place.shape[1] != 2 or not np.isfinite(place).all():
-            raise BadSlide("BAD_VALUE", "coordinates must be finite (N, 2)", key=bag.slide_id)
+            raise BadSlide("BAD_VALUE", "coordinates must be finite (N, 2)", key=bag.slide_id, hint=_TILE_AGAIN)
         order = np.lexsort((place[:, 0], place[:, 1]))  # by y, then x
     coords = None
     if bag.coords is not None:
         if bag.coords.size and (bag.coords.min() < 0 or bag.coords.max() > np.iinfo(np.int32).max):
-            raise BadSlide("BAD_VALUE", "coordinates lie outside any slide", key=bag.slide_id)
+            raise BadSlide("BAD_VALUE", "coordinates lie outside any slide", key=bag.slide_id, hint=_TILE_AGAIN)
         coords = np.ascontiguousarray(np.rint(bag.coords[order]).astype(np.int32))
     return len(order), None if bag.features is None else _half(bag.features, bag.slide_id)[order], coords
 
@@ -224,13 +227,14 @@ def _half(features: np.ndarray, slide_id: str) -> np.ndarray:
     """float16, refusing what it cannot hold."""
     if features.ndim != 2 or features.dtype.kind != "f" or not features.shape[1]:
         got = f"{features.dtype} {features.shape}"
-        raise BadSlide("BAD_VALUE", "features must be floats (N, P)", key=slide_id, got=got)
+        raise BadSlide("BAD_VALUE", "features must be floats (N, P)", key=slide_id, got=got, hint=_TILE_AGAIN)
     with np.errstate(over="ignore"):
         half = features.astype(np.float16)
     bad = int((~np.isfinite(half)).sum())
     if bad:
         message = "features are NaN, infinite, or too large for float16"
-        raise BadSlide("BAD_VALUE", message, key=slide_id, got=f"{bad} of {half.size}")
+        got, hint = f"{bad} of {half.size} values", "make the features of this slide again"
+        raise BadSlide("BAD_VALUE", message, key=slide_id, got=got, hint=hint)
     return half
 
 
@@ -239,7 +243,8 @@ def _commit_slide(store: Store, bag: ForeignBag, patient: str) -> None:
     if store.has(path):
         known = store.document(path).attributes["patient_id"]
         if known != patient:
-            raise BadSlide("CONFLICT", "the store has this slide of another patient", key=bag.slide_id)
+            hint = "correct the --slides-table, or import into another store"
+            raise BadSlide("CONFLICT", "the store has this slide of another patient", key=bag.slide_id, hint=hint)
         return
     source = "stated" if bag.slide_mpp else None
     write_slide(store, Slide(bag.slide_id, patient, bag.slide_size, bag.slide_mpp, source, bag.reader))

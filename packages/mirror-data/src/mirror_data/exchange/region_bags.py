@@ -22,7 +22,7 @@ def find(path: str | Path) -> list[Source]:
     """
     path = Path(path)
     check_file(path)
-    _, offsets, slides = _load(path)
+    _, offsets, slides = _arrays(path)
     if len(offsets) != len(slides) + 1:
         got = f"{len(offsets)} offsets of {len(slides)} slides"
         raise BadInput("NOT_A_BAG", "offsets must be one more than slides", file=path, got=got)
@@ -31,13 +31,19 @@ def find(path: str | Path) -> list[Source]:
 
 def read(source: Source) -> ForeignBag:
     """One slide's rows."""
-    features, offsets, _ = _load(source.path)
+    features, offsets, _ = _arrays(source.path)
     rows = features[offsets[source.item] : offsets[source.item + 1]]
     return ForeignBag(source.slide_id, "import bags", rows)
 
 
+def _arrays(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Features of all slides, offsets and slide names; read once while the file stays as it is."""
+    state = path.stat()
+    return _load(path, state.st_mtime_ns, state.st_size)
+
+
 @lru_cache(maxsize=1)
-def _load(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _load(path: Path, _changed: int, _size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     try:
         with zipfile.ZipFile(path) as archive:
             for member in archive.infolist():

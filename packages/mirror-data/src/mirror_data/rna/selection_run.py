@@ -84,6 +84,7 @@ def select_all(
         StoreError: ``MISSING`` if the store lacks expression, patients or the split; ``READ_ONLY``.
         BadInput: ``NOT_FOUND``, ... if the cancer gene list cannot be read.
     """
+    began = time.time()
     check_name(options.name, "--name")
     store.files.require_writable()
     if options.cancer_genes is not None:
@@ -103,7 +104,7 @@ def select_all(
         with _shown([Path(job.told) for job in jobs], f"genes of {folds} folds"):
             results = run_units(run_fold, jobs, name=lambda job: f"fold {job.fold}", workers=workers)
     failures = [result.failure for result in results if result.failure is not None]
-    return [*results, *list_failures(store.files, failures)]
+    return [*results, *list_failures(store.files, failures, began)]
 
 
 def run_fold(job: FoldJob) -> FoldOutcome:

@@ -72,7 +72,7 @@ def tile_slides(
         BadInput: options, table or encoder that cannot be used; nothing was written then.
         StoreError: ``MISMATCH`` if the store names otherwise.
     """
-    started = time.monotonic()
+    began, started = time.time(), time.monotonic()
     if workers < 1:
         raise BadInput("BAD_OPTION", "at least one worker is needed", key="--workers", got=workers)
     require_openslide()
@@ -88,7 +88,7 @@ def tile_slides(
         store = stores.create_store(store_url, naming)
         results = _run(sources, store_url, options, workers, hands)
     failures = (*sources.failures, *_failures(results, sources))
-    failures += tuple(one.failure for one in list_failures(store.files, failures) if one.failure is not None)
+    failures += tuple(one.failure for one in list_failures(store.files, failures, began) if one.failure is not None)
     outcomes = tuple(result.outcome for result in results if result.outcome is not None)
     seconds = time.monotonic() - started
     return TileReport(outcomes, failures, _exit(results, failures), sources.unlisted, sources.unused, seconds)

@@ -37,6 +37,11 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self.url!r})"
 
+    @property
+    def fingerprint(self) -> str | None:
+        """That of the key that made the store's ids opaque; None where they are as they were."""
+        return _fingerprint(self.files)
+
     def document(self, path: str) -> rule.Document:
         """The verified document of the record at ``path``."""
         return rule.read_document(self.files, path)
@@ -120,6 +125,15 @@ def open_store(url: str | os.PathLike, naming: Naming | None = None) -> Store:
         StoreError: ``NOT_A_STORE``, ``CORRUPT_STORE`` or ``NEWER_FORMAT``; ``MISMATCH`` if the store names otherwise.
     """
     files = open_files(url)
+    fingerprint = _fingerprint(files)
+    if naming is None:
+        return Store(files)
+    require_same(fingerprint, naming, files.url)
+    return Store(files, naming)
+
+
+def _fingerprint(files: Files) -> str | None:
+    """That of the key that made the store's ids, from its verified document; None where ids are as they are."""
     try:
         raw = files.read(rule.DOCUMENT)
     except KeyError:
@@ -141,10 +155,7 @@ def open_store(url: str | os.PathLike, naming: Naming | None = None) -> Store:
         raise rule.newer_format(files, rule.DOCUMENT, version)
     if not is_cohort or not sound:
         raise rule.corrupt(files, rule.DOCUMENT, "the store's own document was altered")
-    if naming is None:
-        return Store(files)
-    require_same(fingerprint, naming, files.url)
-    return Store(files, naming)
+    return fingerprint
 
 
 def write_record(

@@ -8,7 +8,9 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -189,11 +191,9 @@ class _Parquet:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.size = path.stat().st_size
-        try:
+        with _reading(path):
             schema = pl.read_parquet_schema(path)
             self.rows = pl.scan_parquet(path).select(pl.len()).collect().item()
-        except _DAMAGE:
-            raise BadInput("NOT_A_TABLE", "the Parquet file is damaged or cut", file=path) from None
         self.names = tuple(schema)
 
     def batches(
@@ -201,13 +201,39 @@ class _Parquet:
     ) -> Iterator[pl.DataFrame]:
         names = [self.names[place] for place in columns]
         for start in range(0, self.rows, _PARQUET_ROWS):
-            try:
+            with _reading(self.path):
                 part = pl.scan_parquet(self.path).select(names).slice(start, _PARQUET_ROWS).collect()
-            except _DAMAGE:
-                raise BadInput("NOT_A_TABLE", "the Parquet file is damaged or cut", file=self.path) from None
             frame = part.rename({name: f"c{place}" for name, place in zip(names, columns, strict=True)})
             yield _as_numbers(frame) if numbers else frame.cast(pl.String)
             watch(int(self.size * min(1.0, (start + part.height) / max(self.rows, 1))))
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Read Parquet; what Polars cannot read is the file's fault, and Rust's own account of it goes unsaid."""
+    with _muted():
+        try:
+            yield
+        except _DAMAGE:
+            raise BadInput("NOT_A_TABLE", "the Parquet file is damaged or cut", file=path) from None
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Standard error of this process, Rust's threads included, leads nowhere meanwhile."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # it was closed before we began: nothing to hide
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _as_numbers(frame: pl.DataFrame) -> pl.DataFrame:

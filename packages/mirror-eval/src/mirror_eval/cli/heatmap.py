@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import click
 from mirror_data.cli.app import exit_with, json_option, note, store_option, tell
 
+from mirror_eval.cli.options import opaque_ids, open_with_slides
+
 if TYPE_CHECKING:
     from mirror_eval.heatmaps import HeatmapReport
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     "[default: NAME-heatmaps]",
 )
 @click.option("--slides", "folder", metavar="FOLDER", help="The slide files, to show the top tiles in full resolution.")
+@opaque_ids
 @click.option("--top", default=6, show_default=True, help="Tiles with most attention to mark and show.")
 @click.option("--workers", default=1, show_default=True, help="Slides drawn at once, each in its own process.")
 @json_option
@@ -35,6 +38,7 @@ def command(
     fold: int | None,
     out: str | None,
     folder: str | None,
+    opaque_ids: str | None,
     top: int,
     workers: int,
     as_json: bool,
@@ -52,13 +56,13 @@ def command(
     from pathlib import Path
 
     from mirror_data.ids import to_key
-    from mirror_data.store import open_store
 
     from mirror_eval.heatmaps import HeatmapOptions, write_heatmaps
 
     place = Path(out or f"{to_key(run_name)}-heatmaps")
+    store = open_with_slides(store_url, folder, opaque_ids)
     options = HeatmapOptions(place, fold, None if folder is None else Path(folder), top)
-    report = write_heatmaps(open_store(store_url), run_name, slides, options, workers)
+    report = write_heatmaps(store, run_name, slides, options, workers)
     for failure in report.failures:
         note(f"{failure.id}: {failure.code}: {failure.reason}\n  do: {failure.next_step}")
     tell(asdict(report) | {"store": store_url, "run": run_name}, as_json, _lines(report))

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import click
 from mirror_data.errors import BadInput
+
+if TYPE_CHECKING:
+    from mirror_data.store import Store
 
 ONLY_RUN = ("protocol", "shots", "draws", "cohort", "control", "head", "out")
 
@@ -16,6 +20,10 @@ predictions = click.option(
     "--predictions", metavar="FILE.csv", help="Score a table of predictions instead of a run (CSV, TSV, .gz, Parquet)."
 )
 out = click.option("--out", metavar="OUT.csv", help="Write the predictions for the test patients to this file.")
+
+opaque_ids = click.option(
+    "--opaque-ids", metavar="KEYFILE", help="The key that made the store's ids opaque, to find files for --slides."
+)
 
 
 def protocol(command: Callable) -> Callable:
@@ -101,6 +109,19 @@ def one_source(store_url: str | None, run_name: str | None, predictions: str | N
     if idle := given(*(only_table if predictions is None else ONLY_RUN)):
         what = "a run of a store" if predictions is None else "a table of predictions"
         raise BadInput("BAD_OPTION", f"an option does not go with {what}", key=idle[0])
+
+
+def open_with_slides(store_url: str, slides: str | None, opaque_ids: str | None) -> Store:
+    """The store, and how it names the files of ``--slides``.
+
+    Raises:
+        StoreError: as `open_store`; ``MISMATCH`` if the ids of its slides were not made with this key.
+        BadInput: as `read_naming`.
+    """
+    from mirror_data.opaque import read_naming
+    from mirror_data.store import open_store
+
+    return open_store(store_url, read_naming(opaque_ids) if slides or opaque_ids else None)
 
 
 @contextmanager

@@ -7,6 +7,8 @@ from typing import Any
 import click
 from mirror_data.cli.app import json_option, store_option, tell
 
+from mirror_eval.cli.options import opaque_ids, open_with_slides
+
 
 @click.command("report")
 @store_option
@@ -23,9 +25,17 @@ from mirror_data.cli.app import json_option, store_option, tell
 @click.option("--resamples", default=1000, show_default=True, help="Bootstrap samples behind each interval.")
 @click.option("--seed", default=0, show_default=True, help="Of evaluations, bootstrap and UMAP.")
 @click.option("--slides", metavar="FOLDER", help="The slide files, to show the top tiles in full resolution.")
+@opaque_ids
 @json_option
 def command(
-    store_url: str, run_name: str, out: str | None, compare: tuple[str, ...], as_json: bool, **how: Any
+    store_url: str,
+    run_name: str,
+    out: str | None,
+    compare: tuple[str, ...],
+    slides: str | None,
+    opaque_ids: str | None,
+    as_json: bool,
+    **how: Any,
 ) -> None:
     """Evaluate a run and write everything found as one HTML page.
 
@@ -35,15 +45,15 @@ def command(
     from dataclasses import asdict
 
     from mirror_data.ids import to_key
-    from mirror_data.store import open_store
 
     from mirror_eval.prediction_tables import check_folder
 
+    store = open_with_slides(store_url, slides, opaque_ids)
     check_folder(out or ".")  # before the long work, and before the figures' imports
 
     from mirror_eval.report.build import build_report, write_report
 
-    report = build_report(open_store(store_url), run_name, compare=compare, **how)
+    report = build_report(store, run_name, compare=compare, slides=slides, **how)
     file = write_report(report, out or f"{to_key(run_name)}-report.html")
     absent = [{"what": what, "reason": reason} for what, reason in report.absent]
     result = {"file": file, "summary": asdict(report.summary), "sections": report.sections, "absent": absent}

@@ -74,7 +74,7 @@ def build_report(
         raise BadInput("BAD_OPTION", "at least one bootstrap sample is needed", key="--resamples", got=resamples)
     if seed < 0:
         raise BadInput("BAD_OPTION", "a seed is not negative", key="--seed", got=seed)
-    files = slide_files(slides) if slides is not None else None
+    files = slide_files(slides, store.naming) if slides is not None else None
     found = gather(store, run, compare=compare, controls=controls, seed=seed, resamples=resamples, files=files)
     return lay_out(found, seed, paper)
 
