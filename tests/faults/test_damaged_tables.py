@@ -46,7 +46,8 @@ def expression(path: Path) -> Callable[[PlainTable], None]:
     found = read_expression_table(path, ExpressionOptions("zscore", orientation="genes-rows")).expression
 
     def agrees(plain: PlainTable) -> None:
-        genes = plain.column("gene") if plain.names.count("gene") == 1 else [row[0].strip() for row in plain.rows]
+        unnamed = plain.names[0] == "" or "gene" not in plain.names  # R names no column of row names
+        genes = [row[0].strip() for row in plain.rows] if unnamed else plain.column("gene")
         for row, patient in enumerate(found.patient_ids):
             cells = plain.column(found.sample_ids[row])
             expected = {gene: np.float32(float(cell)) for gene, cell in zip(genes, cells, strict=True)}

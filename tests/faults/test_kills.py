@@ -133,13 +133,13 @@ def test_processes_of_their_own_and_their_workers_killed(tmp_path: Path) -> None
     """The command as a user starts it, with two workers, each of which must end with it."""
     folder = tmp_path / "slides"
     folder.mkdir()
-    slides = make_cohort(folder, slides=6).slides
+    slides = make_cohort(folder, slides=3).slides
     words = ["mirror-data", "tile", *slides, "--tile-px", 64, "--min-tissue", 0, "--workers", 2, "--store"]
     clean, store = tmp_path / "clean.zarr", tmp_path / "cohort.zarr"
     whole = run([*words, clean], limit=600)
     assert whole.code == 0, whole.err
     moments = random.Random(3)
-    for _ in range(8):
+    for _ in range(5):
         shutil.rmtree(store, ignore_errors=True)
         process = start([*words, store])
         time.sleep(moments.uniform(0.3, 1) * whole.seconds)

@@ -26,9 +26,9 @@ def timed(job: SlideJob, *told: Any) -> SlideOutcome:
     try:
         return tile_slide(job, *told)
     finally:
-        line = json.dumps({"id": job.source.slide_id, "seconds": time.process_time() - began})
+        row = {"id": job.source.slide_id, "process": os.getpid(), "seconds": time.process_time() - began}
         with Path(os.environ[LOG]).open("a") as file:
-            file.write(line + "\n")
+            file.write(json.dumps(row) + "\n")
 
 
 if __name__ == "__main__":

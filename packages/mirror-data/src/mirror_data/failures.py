@@ -29,10 +29,13 @@ def list_failures(files: Files, failures: Sequence[Failure], began: float) -> li
     Returns:
         One more failure if the list itself cannot be written: on a full disk that must not hide what it would hold.
     """
+    listed = [one for one in failures if one.code != "BUSY"]
+    if not (listed or files.exists(FAILURES) or files.exists(FAILURES + NEW)):
+        return []
     try:
         with files.claim(FAILURES):
             rows = [row for row in _rows(files) if row["time"] >= _moment(began)]
-            rows += [{"time": _moment(time.time())} | asdict(one) for one in failures if one.code != "BUSY"]
+            rows += [{"time": _moment(time.time())} | asdict(one) for one in listed]
             if rows:
                 files.replace(FAILURES, "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode())
             else:
