@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 
 import numpy as np
@@ -125,14 +124,13 @@ def test_same_seed_same_bytes(demo, tmp_path):
     plan = make_plan(PATIENTS, seed=3)
     assert gzipped_tsv(expression_table(plan, seed=3)) == demo.expression.read_bytes()
     assert gzipped_tsv(expression_table(make_plan(PATIENTS, seed=4), seed=4)) != demo.expression.read_bytes()
-    sheets, look = make_sheets(3), Look("cords", 0.3, 1.0, 1.0, 0.0)
-    written = []
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        write_slide_file(tmp_path / name, sheets, look, (3, seed))
-        written.append(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
-    assert written[0] == written[1] != written[2]
+    sheets = make_sheets(3)
     again = write_demo_slide(plan, sheets, demo, tmp_path)
     assert again.read_bytes() == (demo.slides / again.name).read_bytes()
+    look = Look("cords", 0.3, 1.0, 1.0, 0.0)
+    for seed in (0, 1):
+        write_slide_file(tmp_path / str(seed), sheets, look, (3, seed))
+    assert (tmp_path / "0").read_bytes() != (tmp_path / "1").read_bytes()
 
 
 def write_demo_slide(plan, sheets, demo, folder):

@@ -26,7 +26,7 @@ def test_every_check_of_the_audit_is_a_row(full_store, full_evidence: Evidence) 
     assert leakage_sentence(audit).startswith(f"No leak found in {len(audit.checks())} checks")
 
 
-def test_a_leak_stands_at_the_top_of_the_page(full_evidence: Evidence) -> None:
+def test_a_leak_stands_at_the_top_of_the_page(full_evidence: Evidence, flat_umap: None) -> None:
     leak = Finding("patients", "leak", "patients in two parts of a fold", Where("s", "", 0), "draw again", 3, 40)
     audit = replace(full_evidence.audit, findings=(leak, *full_evidence.audit.findings))
     leaking = replace(full_evidence, audit=audit)
