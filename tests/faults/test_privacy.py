@@ -12,7 +12,8 @@ from mirror_data.cli import app
 from mirror_data.cli.main import cli as data
 from mirror_data.cohort.overview import overview
 from mirror_data.errors import BadInput
-from mirror_data.opaque import read_naming
+from mirror_data.opaque import read_naming, veiled
+from mirror_data.runner import Failure
 from mirror_data.slides import batch
 from mirror_data.store import create_store, open_store, read_expression, read_patients, read_slide, read_split
 from mirror_data.workers import Here
@@ -198,6 +199,13 @@ def test_bags_of_others_get_opaque_names_too(tmp_path: Path, out: Path, command:
     command(data, *words, status=2)  # without the key
     assert f"ids: opaque, key {naming.fingerprint}" in overview(store).lines()
     assert told_in(out, [SECRET, "HIDDEN"]) == []
+
+
+def test_a_failure_says_the_opaque_name_for_every_name_of_the_file() -> None:
+    path = Path("/ward/HIDDENid00-S.svs")
+    said = Failure("HIDDENid00-S", "CORRUPT", f"{path} ({path.name}, HIDDENid00-S) is cut", f"copy {path.name} again")
+    told = veiled(said, "abc", path, "HIDDENid00-S")
+    assert told == Failure("abc", "CORRUPT", "abc (abc, abc) is cut", "copy abc again")
 
 
 def test_two_ids_of_one_opaque_form_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
