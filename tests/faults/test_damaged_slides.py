@@ -18,13 +18,6 @@ REPOSITORY = Path(__file__).parents[2]
 MEGABYTES = 3000  # of private memory, for the command and for each worker; most of it is PyTorch's
 
 
-def seconds_of(log: Path) -> dict[str, float]:
-    """CPU seconds of each slide, but for each process's first: a second worker loads PyTorch and the encoder in it."""
-    rows = [json.loads(line) for line in log.read_text().splitlines()]
-    began = {row["process"]: row["id"] for row in reversed(rows)}
-    return {row["id"]: row["seconds"] for row in rows if row["id"] != began[row["process"]]}
-
-
 def check_damaged(folder: Path, weights: Path, count: int, workers: int, limit: float) -> None:
     """Tile ``count`` damaged slides, and the sound ones they were made of."""
     slides, store, log = folder / "slides", folder / "cohort.zarr", folder / "log.jsonl"
@@ -52,7 +45,8 @@ def check_damaged(folder: Path, weights: Path, count: int, workers: int, limit: 
     assert not [row for row in report["failures"] if row["code"] == "INTERNAL"]
     assert set(open_store(store).keys("slides")) == tiled
     assert check(open_store(store)).findings == ()
-    assert max(seconds_of(log).values()) < SLIDE_SECONDS
+    seconds = {row["id"]: row["seconds"] for row in map(json.loads, log.read_text().splitlines())}
+    assert max(seconds.values()) < SLIDE_SECONDS
     after = {path: digest for path, digest in tree(folder).items() if not path.startswith("cohort.zarr/")}
     assert after.keys() - before.keys() == {log.name}
     assert all(after[path] == digest for path, digest in before.items())
