@@ -40,12 +40,12 @@ def test_two_batches_of_the_same_slides(side: Side, slides: Path, tmp_path: Path
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_eight_batches_of_real_commands(slides: Path, weights: Path, tmp_path: Path):
-    """Each a process of its own with a real encoder, started together; three times, for races are matters of luck."""
+    """Each a process of its own with a real encoder, started together; twice, for races are matters of luck."""
     encoder = ["--encoder", "timm:test_resnet", "--weights", weights, *STUB[2:], "--json"]
     words = ["mirror-data", "tile", slides, *encoder, "--store"]
     alone = run([*words, tmp_path / "alone.zarr"], limit=250)
     assert alone.code == 0, alone.err
-    for attempt in range(3):
+    for attempt in range(2):
         store = tmp_path / f"{attempt}.zarr"
         processes = [start([*words, store]) for _ in range(8)]
         ended = [Ended(process.wait(), *_rest(process), 0.0) for process in processes]
