@@ -1,22 +1,25 @@
 """Write sbom.json: what the three packages with their extras need, as CycloneDX 1.6. Run by ``make sbom``.
 
-cyclonedx-py reads the environment that ``make setup`` made: names, versions, licences, who needs whom. Kept is what the
-three packages reach, so no tool of the tests; added is from uv.lock the SHA-256 of the file that fits this machine. No
-address of this machine or of an index stays in it, and the result is held against CycloneDX's own schema.
+cyclonedx-py reads the environment that ``make setup`` made: names, versions, licences. Kept is what the three packages
+reach, so no tool of the tests; who needs whom is read anew from the metadata, for cyclonedx-py counts what a package's
+extras would need as needed. Added is from uv.lock the SHA-256 of the file that fits this machine. No address of this
+machine or of an index stays in it, and the result is held against CycloneDX's own schema.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, metadata
+from importlib.metadata import PackageNotFoundError, metadata, requires
 from pathlib import Path
 from typing import Any
 
+from packaging.requirements import Requirement
 from packaging.tags import Tag, sys_tags
 from packaging.utils import parse_wheel_filename
 
@@ -37,17 +40,30 @@ def plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def reached(document: Mapping[str, Any]) -> set[str]:
-    """References of all components that the three packages need, directly or not."""
-    needs = {one["ref"]: one.get("dependsOn", []) for one in document["dependencies"]}
-    waiting = [c["bom-ref"] for c in document["components"] if c["name"] in PACKAGES]
-    found: set[str] = set()
+def needed() -> dict[str, set[str]]:
+    """What each package that the three reach, with their own extras, needs itself."""
+    waiting = [(name, extra) for name in PACKAGES for extra in ("", *metadata(name).get_all("Provides-Extra", []))]
+    seen: set[tuple[str, str]] = set()
+    found: dict[str, set[str]] = {}
     while waiting:
-        reference = waiting.pop()
-        if reference not in found:
-            found.add(reference)
-            waiting += needs.get(reference, [])
+        name, extra = waiting.pop()
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        needs = requirements(name, extra)
+        found.setdefault(name, set()).update(plain(one.name) for one in needs)
+        waiting += [(plain(one.name), more) for one in needs for more in ("", *one.extras)]
     return found
+
+
+def requirements(name: str, extra: str) -> list[Requirement]:
+    """What an installed package needs on this machine under one extra, "" for none."""
+    try:
+        lines = requires(name) or []
+    except PackageNotFoundError:  # a part of the packages' own, or not for this machine
+        return []
+    every = map(Requirement, lines)
+    return [one for one in every if one.marker is None or one.marker.evaluate({"extra": extra})]
 
 
 def assemble(
@@ -63,9 +79,12 @@ def assemble(
     Raises:
         ValueError: the environment holds another version than is pinned.
     """
-    kept = reached(document)
-    components = [_component(c, pins, digests) for c in document["components"] if c["bom-ref"] in kept]
-    needs = [{**one, "dependsOn": sorted(one.get("dependsOn", []))} for one in document["dependencies"]]
+    needs = needed()
+    refs = {plain(c["name"]): c["bom-ref"] for c in document["components"] if plain(c["name"]) in needs}
+    components = [_component(c, pins, digests) for c in document["components"] if plain(c["name"]) in refs]
+    edges = [
+        {"ref": ref, "dependsOn": sorted(refs[n] for n in needs[name] & refs.keys())} for name, ref in refs.items()
+    ]
     roots = sorted(c["bom-ref"] for c in components if c["name"] in PACKAGES)
     licence = [{"license": {"id": "Apache-2.0", "acknowledgement": "declared"}}]
     top = {"type": "application", "name": "mirror", "bom-ref": "mirror", "version": version, "licenses": licence}
@@ -73,7 +92,7 @@ def assemble(
         **{key: value for key, value in document.items() if key not in ("components", "dependencies", "metadata")},
         "metadata": {**document["metadata"], "component": top},
         "components": sorted(components, key=lambda one: one["bom-ref"]),
-        "dependencies": [{"ref": "mirror", "dependsOn": roots}, *(one for one in needs if one["ref"] in kept)],
+        "dependencies": [{"ref": "mirror", "dependsOn": roots}, *sorted(edges, key=lambda one: one["ref"])],
     }
 
 
@@ -127,6 +146,9 @@ def pinned(lines: Sequence[str]) -> dict[str, str]:
 
 
 def main(uv: str, out: str) -> int:
+    if shutil.which(uv) is None:
+        print(f"{uv} is not there: run `make setup`", file=sys.stderr)
+        return 69
     words = [uv, "tool", "run", "--from", TOOL]
     asked = [*words, "cyclonedx-py", "environment", "--sv", "1.6", "--of", "JSON", "--output-reproducible", "-o", "-"]
     done = subprocess.run([*asked, sys.executable], capture_output=True, text=True, check=False)

@@ -91,7 +91,7 @@ DOCUMENT = {
     ],
     "dependencies": [
         {"ref": "mirror-data==0.1.0", "dependsOn": ["Jinja2==3.1.6"]},
-        {"ref": "Jinja2==3.1.6", "dependsOn": ["MarkupSafe==3.0.4"]},
+        {"ref": "Jinja2==3.1.6", "dependsOn": ["MarkupSafe==3.0.4", "pytest==9.2.0"]},  # as of an extra
         {"ref": "pytest==9.2.0", "dependsOn": ["Jinja2==3.1.6"]},
     ],
 }
@@ -107,6 +107,12 @@ def test_the_sbom_holds_what_is_needed_with_versions_licences_and_hashes() -> No
     assert by_name["MarkupSafe"]["hashes"] == [{"alg": "SHA-256", "content": "ab" * 32}]
     assert "hashes" not in by_name["Jinja2"]
     assert "file:" not in json.dumps(made)
+    assert {one["ref"]: one["dependsOn"] for one in made["dependencies"]} == {
+        "mirror": ["mirror-data==0.1.0"],
+        "mirror-data==0.1.0": ["Jinja2==3.1.6", "MarkupSafe==3.0.4"],
+        "Jinja2==3.1.6": ["MarkupSafe==3.0.4"],
+        "MarkupSafe==3.0.4": [],
+    }
     assert made["metadata"]["component"]["name"] == "mirror"
     assert made["dependencies"][0] == {"ref": "mirror", "dependsOn": ["mirror-data==0.1.0"]}
     assert {one["ref"] for one in made["dependencies"][1:]} == {"mirror-data==0.1.0", "Jinja2==3.1.6"}
