@@ -109,13 +109,11 @@ def test_the_sbom_holds_what_is_needed_with_versions_licences_and_hashes() -> No
     assert "file:" not in json.dumps(made)
     assert {one["ref"]: one["dependsOn"] for one in made["dependencies"]} == {
         "mirror": ["mirror-data==0.1.0"],
-        "mirror-data==0.1.0": ["Jinja2==3.1.6", "MarkupSafe==3.0.4"],
+        "mirror-data==0.1.0": ["Jinja2==3.1.6"],
         "Jinja2==3.1.6": ["MarkupSafe==3.0.4"],
         "MarkupSafe==3.0.4": [],
     }
     assert made["metadata"]["component"]["name"] == "mirror"
-    assert made["dependencies"][0] == {"ref": "mirror", "dependsOn": ["mirror-data==0.1.0"]}
-    assert {one["ref"] for one in made["dependencies"][1:]} == {"mirror-data==0.1.0", "Jinja2==3.1.6"}
 
 
 def test_another_version_than_the_pinned_one_is_refused() -> None:
