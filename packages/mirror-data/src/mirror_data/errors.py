@@ -15,8 +15,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import IntEnum
 
-LESS_MEMORY = "free some, or do less at a time: fewer --workers, a smaller batch"
-
 
 class Exit(IntEnum):
     """Exit statuses of every command."""
@@ -76,12 +74,6 @@ class MirrorError(Exception):
         return _rebuild, (type(self), self.__dict__.copy())
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: Python's own error, or one of PyTorch's (which is not imported for it)."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "DefaultCPUAllocator" in str(error)
-
-
 def _rebuild(kind: type[MirrorError], state: dict) -> MirrorError:
     """Unpickle an error that crossed a process boundary."""
     error = kind(state["code"], state["message"])
@@ -121,3 +113,14 @@ def some(values: Sequence[object], most: int = 5) -> str:
     """The first few of many names, for an error message."""
     shown = ", ".join(str(value) for value in values[:most])
     return shown + (f" and {len(values) - most} more" if len(values) > most else "")
+
+
+OUT_OF_MEMORY = BadInput(  # what is told where `is_out_of_memory`; nobody raises it
+    "OUT_OF_MEMORY", "not enough memory", hint="free some, or do less at a time: fewer --workers, a smaller batch"
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python's own error, or one of PyTorch's (which is not imported for it)."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & {"MemoryError", "OutOfMemoryError"}) or "DefaultCPUAllocator" in str(error)

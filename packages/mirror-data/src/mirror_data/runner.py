@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from mirror_data.errors import LESS_MEMORY, BadInput, Interrupted, MirrorError, StoreError, is_out_of_memory
+from mirror_data.errors import OUT_OF_MEMORY, BadInput, Interrupted, MirrorError, StoreError, is_out_of_memory
 from mirror_data.workers import Hands, Here, Tell, Workers
 
 Job = TypeVar("Job")
@@ -117,7 +117,7 @@ def _attempt(unit: Callable[[Job], Outcome], job: Job, name: str) -> Result[Outc
         return Result(name, None, failure_of(name, error), error.exit, error)
     except Exception as error:  # noqa: BLE001 - one item's defect must not cost the batch
         if is_out_of_memory(error):
-            return Result(name, None, Failure(name, "OUT_OF_MEMORY", "not enough memory", LESS_MEMORY), 3)
+            return Result(name, None, failure_of(name, OUT_OF_MEMORY), 3)
         reason = f"a defect of ours: {type(error).__name__}: {error}"
         return Result(name, None, Failure(name, "INTERNAL", reason, "report it, with the file if you may"), 1)
 
@@ -126,12 +126,8 @@ def failure_of(name: str, error: MirrorError) -> Failure:
     """An error as a row; the place in the store is told, a slide's own file goes without saying."""
     where = error.file if isinstance(error, StoreError) else None
     notes = "".join(f" ({note})" for note in (f"got {error.got}" if error.got else None, where) if note)
-    return Failure(
-        name,
-        error.code,
-        error.message + notes,
-        error.hint or "mend what is said, or leave it out; run again for this item alone",
-    )
+    step = error.hint or "mend what is said, or leave it out; run again for this item alone"
+    return Failure(name, error.code, error.message + notes, step)
 
 
 def usable_cores() -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from mirror_data.errors import BadInput, StoreError, some
+from mirror_data.errors import BadInput, StoreError
 from mirror_data.store import (
     MODALITIES,
     Embeddings,
@@ -17,7 +17,7 @@ from mirror_data.store import (
     read_predictions,
     read_run,
     read_split,
-    run_folds,
+    required_folds,
     schema,
 )
 
@@ -101,11 +101,7 @@ def committed_folds(store: Store, run: str) -> tuple[list[int], list[Fold]]:
         StoreError: ``MISSING`` if the store has no such run; ``MISMATCH`` if its folds were trained on different
         splits.
     """
-    numbers = run_folds(store, run)
-    if not numbers:
-        known = store.keys("runs")
-        hint = "train it with mirror-model train" + (f"; the store has {some(known)}" if known else "")
-        raise StoreError("MISSING", "the store has no such run", key=f"runs/{run}", hint=hint)
+    numbers = required_folds(store, run)
     splits = {read_run(store, run, number).split for number in numbers}
     if len(splits) > 1:
         raise StoreError("MISMATCH", "folds of one run were trained on different splits", key=f"runs/{run}")

@@ -122,9 +122,9 @@ def fit_hazard(
 
 def hazard_model(axes: np.ndarray, bins: TimeBins, found: np.ndarray, strength: float) -> DiscreteHazard:
     """The model of a solution of `fit_rotated`; ``axes`` (D, r) lead back to the original features."""
-    count, rank = len(bins.edges), axes.shape[1]
-    columns = max(1, (len(found) - count) // max(1, rank))  # of features that never vary there is no slope to fit
-    slopes = axes @ found[:-count].reshape(rank, columns)  # (D, 1) or (D, K)
+    count = len(bins.edges)
+    flat = axes.shape[1] == 0  # features that never vary have no slope
+    slopes = np.zeros((len(axes), 1)) if flat else axes @ found[:-count].reshape(axes.shape[1], -1)  # (D, 1) or (D, K)
     return DiscreteHazard(bins, np.broadcast_to(slopes, (len(slopes), count)).copy(), found[-count:], strength)
 
 

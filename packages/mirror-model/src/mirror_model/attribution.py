@@ -29,7 +29,7 @@ from mirror_model.draws import EvenDraw, MeanDraw
 from mirror_model.gene_groups import named_gene_sets
 from mirror_model.learner import Explained
 from mirror_model.preparation import load_expression
-from mirror_model.trained import Trained, load_trained
+from mirror_model.trained import Trained, load_trained, trained_folds
 
 STEPS = 32  # points on the way from the average patient to the patient
 PARTS = ("train", "validation", "test")
@@ -104,6 +104,7 @@ def attribute_genes(
         BadInput: ``BAD_OPTION`` for an unknown part or a method that reads no expression; ``NO_OVERLAP``.
     """
     store = open_store(store_url)
+    (fold,) = trained_folds(store, run, str(fold))
     trained = load_trained(store, run, fold, checkpoints)
     data = _patients(store, trained, fold, part)
     config = trained.config

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from mirror_data.errors import StoreError
-from mirror_data.store import Modality, Store, read_run, run_folds, schema
+from mirror_data.store import Modality, Store, read_run, required_folds, schema
 from mirror_data.versions import require_torch
 
 from mirror_model.checkpoint import CheckpointFolder, Saved, restore_network
@@ -49,13 +49,12 @@ def trained_folds(store: Store, run: str, fold: str) -> list[int]:
     Raises:
         StoreError: ``MISSING``.
     """
-    there = run_folds(store, run)
+    there = required_folds(store, run)
     wanted = there if fold == "all" else [number for number in there if str(number) == fold]
     if not wanted:
-        hint = "train it with `mirror-model train`"
-        key = schema.run(run, 0).rpartition("/")[0]
-        message = "no such trained fold"
-        raise StoreError("MISSING", message, file=store.url, key=key, expected=f"folds {there}", got=fold, hint=hint)
+        message, hint = "this fold of the run is not trained", "train it with `mirror-model train`"
+        expected = f"all, or one of {', '.join(map(str, there))}"
+        raise StoreError("MISSING", message, key=f"runs/{run}", expected=expected, got=fold, hint=hint)
     return wanted
 
 

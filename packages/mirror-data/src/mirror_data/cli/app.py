@@ -18,7 +18,7 @@ from typing import Any
 
 import click
 
-from mirror_data.errors import LESS_MEMORY, Exit, Interrupted, MirrorError, is_out_of_memory
+from mirror_data.errors import OUT_OF_MEMORY, Exit, Interrupted, MirrorError, is_out_of_memory
 from mirror_data.whole import unwritable
 
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)  # what happens to any program, and is no defect of ours
@@ -62,8 +62,8 @@ def run(group: click.Command, arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - the last line of defence: a defect of ours, told without a traceback
         if not is_out_of_memory(error):
             return _defect(error)
-        click.echo(f"OUT_OF_MEMORY: not enough memory\n  do: {LESS_MEMORY}", err=True)
-        return Exit.BAD_INPUT
+        click.echo(str(OUT_OF_MEMORY), err=True)
+        return OUT_OF_MEMORY.exit
 
 
 def _interrupt(_number: int, _frame: object) -> None:

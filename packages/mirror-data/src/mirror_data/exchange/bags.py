@@ -233,8 +233,8 @@ def _half(features: np.ndarray, slide_id: str) -> np.ndarray:
     bad = int((~np.isfinite(half)).sum())
     if bad:
         message = "features are NaN, infinite, or too large for float16"
-        got, hint = f"{bad} of {half.size} values", "make the features of this slide again"
-        raise BadSlide("BAD_VALUE", message, key=slide_id, got=got, hint=hint)
+        got = f"{bad} of {half.size} values"
+        raise BadSlide("BAD_VALUE", message, key=slide_id, got=got, hint=_TILE_AGAIN)
     return half
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from mirror_data.errors import StoreError, some
 from mirror_data.ids import to_key
 from mirror_data.store import schema
 from mirror_data.store.base import (
@@ -37,6 +38,20 @@ def read_run(store: Store, name: str, fold: int) -> Run:
 def run_folds(store: Store, name: str) -> list[int]:
     """The committed folds of a run, in order."""
     return sorted(int(key.removeprefix("fold_")) for key in store.keys(f"runs/{to_key(name)}"))
+
+
+def required_folds(store: Store, name: str) -> list[int]:
+    """As `run_folds`, of a run that must be there.
+
+    Raises:
+        StoreError: ``MISSING``.
+    """
+    folds = run_folds(store, name)
+    if not folds:
+        known = store.keys("runs")
+        hint = "train it with mirror-model train" + (f"; the store has {some(known)}" if known else "")
+        raise StoreError("MISSING", "the store has no such run", key=f"runs/{name}", hint=hint)
+    return folds
 
 
 def write_embeddings(store: Store, embeddings: Embeddings, *, parents: Parents, overwrite: bool = False) -> str:
