@@ -5,6 +5,8 @@ UV_VERSION := 0.13.9
 UV ?= .tools/bin/uv
 RUN := $(UV) run --frozen --no-sync
 DEMO ?= demo-cohort
+# Bytecode is kept even where the environment forbids it: hundreds of commands are started, each with torch to import.
+export PYTHONDONTWRITEBYTECODE :=
 
 setup: .venv/.synced
 
@@ -25,8 +27,9 @@ lint: setup
 	$(RUN) ruff format --check
 	$(RUN) pyrefly check
 
+# Two tests side by side with a thread each: on two cores, threads of both would wait for one another.
 test: lint
-	$(RUN) pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) pytest -n 2 --dist worksteal
 
 test-long: lint
 	$(RUN) pytest -m long

@@ -52,8 +52,8 @@ def check_damaged(folder: Path, weights: Path, count: int, workers: int, limit: 
     assert all(after[path] == digest for path, digest in before.items())
 
 
-def test_thirty_damaged_slides(tmp_path: Path, weights: Path):
-    check_damaged(tmp_path, weights, 30, workers=1, limit=280)
+def test_fifteen_damaged_slides(tmp_path: Path, weights: Path):
+    check_damaged(tmp_path, weights, 15, workers=1, limit=280)
 
 
 @pytest.mark.long

@@ -93,18 +93,16 @@ def lose(rank: int, number: signal.Signals, together: Left, whole: Whole, folder
     assert left_by(store) == together
 
 
-@pytest.mark.parametrize("rank", [0, pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_killed_during_a_save(rank: int, together: Left, whole: Whole, tmp_path: Path) -> None:
     lose(rank, signal.SIGKILL, together, whole, tmp_path)
 
 
-@pytest.mark.long  # for the time that a process waits for the others: 25 seconds each
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_stopped_during_a_save(rank: int, together: Left, whole: Whole, tmp_path: Path) -> None:
     lose(rank, signal.SIGSTOP, together, whole, tmp_path)
 
 
-@pytest.mark.long
 def test_one_asked_to_stop_during_a_save_stops_both(together: Left, whole: Whole, tmp_path: Path) -> None:
     store = whole.fresh(tmp_path)
     trap = at_sync(fold_folder(store), IN_A_SAVE, signalling(signal.SIGTERM))

@@ -26,7 +26,6 @@ from tests.faults.traps import Act, at_epoch, at_sync, before, clock_that_jumps_
 pytestmark = pytest.mark.long
 
 IN_A_SAVE = 20  # which sync of the checkpoint folder it is, some epochs from the start
-LONG = partial(pytest.param, marks=pytest.mark.long)  # `make test` has the rest
 FEATURES = "slides/P2-0/tilings/grid/features/toy"
 
 
@@ -37,7 +36,7 @@ def require_told(ended: Ended, code: int, *words: str) -> None:
         assert word in ended.err, ended.err
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, LONG(signal.SIGINT), signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_a_signal_in_the_middle_of_a_save(number: signal.Signals, whole: Whole, tmp_path: Path) -> None:
     store = whole.fresh(tmp_path)
     folder = fold_folder(store)
@@ -126,7 +125,7 @@ def damages(store: Path) -> dict[str, tuple[Act, tuple[str, ...]]]:
     }
 
 
-@pytest.mark.parametrize("damage", ["flipped", LONG("deleted"), LONG("chunk gone")])
+@pytest.mark.parametrize("damage", ["flipped", "deleted", "chunk gone"])
 def test_a_store_damaged_under_a_training(damage: str, whole: Whole, tmp_path: Path) -> None:
     store = whole.fresh(tmp_path)
     act, words = damages(store)[damage]
@@ -189,7 +188,7 @@ def test_a_clock_that_jumps_back(whole: Whole, tmp_path: Path) -> None:
     whole.require_equal(store)
 
 
-@pytest.mark.parametrize("name", [LONG("last.json"), LONG("best.json"), "weights", LONG("optimiser"), "metrics.jsonl"])
+@pytest.mark.parametrize("name", ["last.json", "best.json", "weights", "optimiser", "metrics.jsonl"])
 def test_a_damaged_checkpoint_is_named_and_overwrite_helps(name: str, whole: Whole, tmp_path: Path) -> None:
     store = whole.fresh(tmp_path)
     folder = fold_folder(store)

@@ -115,7 +115,7 @@ def test_prototypes_and_scale_are_held_in_bounds() -> None:
     torch.testing.assert_close(gram, torch.eye(24), rtol=1e-4, atol=1e-4)
     model.log_scale.data.fill_(50.0)
     model.before_step()
-    assert float(model.log_scale.exp()) == pytest.approx(100, rel=1e-5)
+    assert float(model.log_scale.detach().exp()) == pytest.approx(100, rel=1e-5)
     torch.testing.assert_close(model.style.prototypes.norm(dim=1), torch.ones(40))
 
 

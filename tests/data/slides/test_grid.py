@@ -257,8 +257,8 @@ def check_tile(tile: np.ndarray, x: int, y: int, *, scale: float, downsample: fl
     on_slide = [min(side - start, len(tile) * scale) for side, start in zip(size, (x, y), strict=True)]
     for axis, start in ((0, x), (1, y)):
         there, across = on_slide[axis], on_slide[1 - axis]
-        if across < 4 * blur:
-            continue  # a sliver, blurred with the white beside it
+        if across < 4 * blur + scale:
+            continue  # a sliver: even its middle line is blurred with the white beside it
         middle = int(across / scale / 2)
         line = tile[middle, :, :] if axis == 0 else tile[:, middle, :]
         places = start + (np.arange(len(line)) + 0.5) * scale - 0.5

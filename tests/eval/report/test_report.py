@@ -418,7 +418,7 @@ def test_a_run_that_cannot_be_scored_is_named(tmp_path, flat_umap):
 
 
 def test_without_slides_and_outcomes(tmp_path, flat_umap):
-    report = build_report(made(tmp_path, patients=24, with_survival=False), RUN, resamples=5)
+    report = build_report(made(tmp_path, patients=24, with_survival=False), RUN, controls=False, resamples=5)
     assert report.sections == SECTIONS
     assert absent(report)["Attention on slides"].startswith("The run holds no attention")
     assert "No patient has an event" in absent(report)["Survival analysis"]
@@ -428,7 +428,7 @@ def test_without_slides_and_outcomes(tmp_path, flat_umap):
 
 
 def test_with_one_class_only(tmp_path, flat_umap):
-    report = build_report(made(tmp_path, patients=24, subtypes=1), RUN, resamples=5)
+    report = build_report(made(tmp_path, patients=24, subtypes=1), RUN, controls=False, resamples=5)
     assert absent(report)["Subtyping"] == "Subtyping needs two subtypes (1 subtypes)."
     assert "Heatmap of genes" in absent(report)
     assert report.summary.headline.startswith("Slides and RNA together rank patients")
@@ -487,7 +487,7 @@ def test_damage_is_an_error_and_never_left_out(tmp_path):
     victim = next(path for path in chunks if path.is_file())
     victim.write_bytes(b"\0" + victim.read_bytes()[1:])
     with pytest.raises(StoreError) as caught:
-        build_report(store, RUN, resamples=5)
+        build_report(store, RUN, controls=False, resamples=5)
     assert caught.value.code == "CORRUPT_STORE"
 
 
@@ -505,9 +505,11 @@ def test_cannot_write_there(full_report, tmp_path):
         assert caught.value.code == "BAD_PATH"
 
 
-def test_command_writes_the_page_and_tells(full_store, tmp_path, capsys, flat_umap):
+def test_command_writes_the_page_and_tells(tmp_path, capsys, flat_umap):
+    store = made(tmp_path / "cohort", patients=24)
+    add_predictions(store, "told")
     out = tmp_path / "page.html"
-    arguments = ["--store", full_store.url, "--run", RUN, "--out", str(out), "--resamples", "5", "--no-controls"]
+    arguments = ["--store", store.url, "--run", RUN, "--out", str(out), "--resamples", "5", "--no-controls"]
     arguments += ["--compare", "told"]
     assert run(command, [*arguments, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -517,7 +519,7 @@ def test_command_writes_the_page_and_tells(full_store, tmp_path, capsys, flat_um
     page = out.read_text(encoding="utf-8")
     assert page.startswith("<!doctype html>")
     assert page.count("run told") >= 2
-    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cohort", "page.html"]
 
 
 def test_command_exit_codes(full_store, tmp_path, capsys):

@@ -143,13 +143,18 @@ TRAIN = (
 
 AFTER = (
     Case("embed an unknown run", _on("mirror-model", "embed", "--run", "never"), "MISSING", ("runs/never", "train")),
-    Case("embed fold 7", _on("mirror-model", "embed", "--run", "r", "--fold", "7"), "MISSING", ("folds [0]", "got: 7")),
+    Case(
+        "embed fold 7",
+        _on("mirror-model", "embed", "--run", "r", "--fold", "7"),
+        "MISSING",
+        ("all, or one of 0", "got: 7"),
+    ),
     *(
         Case(f"attribute {name}", _on("mirror-model", "attribute", "--run", "r", *more), code, told)
         for name, more, code, told in (
             ("into no folder", ("--out", "@no/x.csv"), "NOT_FOUND", ("create it first",)),
             ("of an unknown part", ("--out", "@x.csv", "--part", "exam"), "BAD_OPTION", ("--part",)),
-            ("of fold 7", ("--out", "@x.csv", "--fold", "7"), "MISSING", ("fold_7",)),
+            ("of fold 7", ("--out", "@x.csv", "--fold", "7"), "MISSING", ("all, or one of 0", "got: 7")),
             ("with no gene sets", ("--out", "@x.csv", "--gene-sets", "gone.gmt"), "NOT_FOUND", ("gone.gmt",)),
         )
     ),

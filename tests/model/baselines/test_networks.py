@@ -229,7 +229,7 @@ def test_transmil_finds_what_is_planted_in_new_bags(task: Subtype | Survival) ->
         ids = tuple(f"P{row}" for row in rows)
         return Batch(ids, places, places[:0], tiles[rows], counts, None, places[:0], places[:0], targets.rows(rows))
 
-    for step in range(60):
+    for step in range(24):
         optimiser.zero_grad()
         encoded = learner.encode(network, part(np.arange(step % 4, 64, 4)))
         learner.cost(network, encoded).loss.backward()
