@@ -30,4 +30,5 @@ train_others() { # hours on two cores; the page says what each took
     supervise linear
     supervise abmil --set patience=5
     supervise porpoise --set runtime.micro_batch=0
+    supervise transmil --set model.landmarks=32 --set patience=3 --set epochs=8
 }
