@@ -240,7 +240,7 @@ def test_brier_of_the_baseline_is_that_of_the_training_patients_curve(full_evide
     assert np.ptp(per_row, axis=0).max() == 0  # the same patients in every row, so one baseline
 
 
-def test_maps_show_subtype_part_and_the_shared_space(full_report, full_evidence, page):
+def test_maps_show_subtype_part_and_the_shared_space(full_report, full_evidence, page, flat_umap):
     files = {a["download"]: a["href"] for a in page.all("a") if "download" in a}
     read = {n: pd.read_csv(io.BytesIO(base64.b64decode(files[n].split("base64,")[1]))) for n in files if "umap" in n}
     assert set(read) == {"umap.csv", "umap-part.csv", "umap-aligned.csv"}
