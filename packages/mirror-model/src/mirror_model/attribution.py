@@ -104,7 +104,7 @@ def attribute_genes(
         BadInput: ``BAD_OPTION`` for an unknown part or a method that reads no expression; ``NO_OVERLAP``.
     """
     store = open_store(store_url)
-    (fold,) = trained_folds(store, run, str(fold))
+    trained_folds(store, run, str(fold))  # refuses one that is not there
     trained = load_trained(store, run, fold, checkpoints)
     data = _patients(store, trained, fold, part)
     config = trained.config
